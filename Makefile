@@ -1,0 +1,23 @@
+# Everything a newcomer types: demo, test. The environment is made once and remade when the lock file changes.
+PYTHON ?= python3
+VENV := .venv
+PRECEPTOR := $(VENV)/bin/preceptor
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.ready
+	$(PRECEPTOR) run demo --out runs/demo
+
+test: $(VENV)/.ready
+	$(VENV)/bin/python -m pytest
+
+# PyTorch first: pip prefers a build "+cpu" where one is offered, and nothing after it can pull another one in.
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet "$$(grep '^torch==' requirements.lock)"
+	$(VENV)/bin/pip install --quiet -r requirements.lock
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -1,0 +1,72 @@
+"""`preceptor`: the command line. It imports what a command needs when the command runs, so that help is instant."""
+
+import argparse
+import errno
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from preceptor.run.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 2 the user can mend it, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except UserError as error:
+        print(f"preceptor: {error.cause}\n{error.cure}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        print(f"preceptor: Writing failed: {error.strerror} ('{error.filename}').\n"
+              "Make room or give another folder with --out, then run the same command again: it goes on.",
+              file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\npreceptor: interrupted; the same command goes on where it was.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="preceptor", description="From raw text to an assistant that people prefer.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a recipe, or go on with a run")
+    run.add_argument("recipe", help="name of a shipped recipe, or the path of a YAML file")
+    run.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE)")
+    run.add_argument("--set", action="append", default=[], metavar="NAME.option=value", help="change an option")
+    run.add_argument("--setting", action="append", default=[], metavar="NAME", help="apply a setting of the recipe")
+    run.add_argument("--from", dest="again_from", metavar="NAME", help="redo this step and what depends on it")
+    run.set_defaults(command=_run)
+
+    recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
+    actions = recipe.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("list", help="list the shipped recipes").set_defaults(command=_recipe_list)
+    show = actions.add_parser("show", help="show a recipe's steps, options, defaults and their meaning")
+    show.add_argument("recipe")
+    show.set_defaults(command=_recipe_show)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from preceptor.recipe.load import load_recipe
+    recipe = load_recipe(options.recipe, options.setting, options.set)
+    from preceptor.recipe.runner import run_recipe
+    run_recipe(recipe, options.out or Path("runs") / recipe.name, options.again_from)
+
+
+def _recipe_list(options: argparse.Namespace) -> None:
+    from preceptor.cli.recipes import print_recipes
+    print_recipes()
+
+
+def _recipe_show(options: argparse.Namespace) -> None:
+    from preceptor.cli.recipes import print_recipe
+    print_recipe(options.recipe)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""The options of the training loop, shared by every stage that trains."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How the loop optimises."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Shape of the learning rate after the warm-up."""
+    warmup: float = 0.0
+    """Share of all optimiser steps during which the learning rate rises linearly to its peak."""
+    final_fraction: float = 0.1
+    """Learning rate at the last step, as a share of the peak (cosine and linear)."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay, on matrices only: never on norms, biases and embeddings."""
+    beta1: float = 0.9
+    """Decay of AdamW's running mean of gradients."""
+    beta2: float = 0.95
+    """Decay of AdamW's running mean of squared gradients."""
+    epsilon: float = 1e-8
+    """Added to the root of the second moment (outside the root, as PyTorch does)."""
+    clip_norm: float = 1.0
+    """Gradients are scaled down to this global norm; 0 turns clipping off."""
+    micro_batches: int = 1
+    """Pieces into which a batch is split to save memory; changes nothing but rounding."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 runs matrix products in bfloat16 under autocast, weights stay fp32; auto takes it where it is faster."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, kept beside them; 0 keeps none."""
+    checkpoint_every: int = 200
+    """Optimiser steps between checkpoints; the last two are kept until the step is done."""
+    log_every: int = 10
+    """Optimiser steps between lines in the metric log."""

@@ -1,0 +1,24 @@
+"""Learning-rate schedules in closed form."""
+
+import math
+
+from preceptor.learn.options import FitOptions
+
+
+def rate_factor(number: int, total: int, options: FitOptions) -> float:
+    """The share of the peak learning rate at optimiser step `number` (1 is the first) of `total`.
+
+    With w = round(warmup·total) warm-up steps: number/w during the warm-up, then with progress
+    p = (number − w)/(total − w) and f = final_fraction
+        cosine    f + (1 − f)·(1 + cos πp)/2      (Loshchilov & Hutter 2017, eq. 5, without restarts)
+        linear    1 − (1 − f)·p
+        constant  1
+    """
+    warmup = round(options.warmup * total)
+    if number <= warmup:
+        return number / warmup
+    if options.schedule == "constant":
+        return 1.0
+    progress = (number - warmup) / max(total - warmup, 1)
+    falling = (1 + math.cos(math.pi * progress)) / 2 if options.schedule == "cosine" else 1 - progress
+    return options.final_fraction + (1 - options.final_fraction) * falling

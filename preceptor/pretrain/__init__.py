@@ -1,0 +1,1 @@
+"""Floor 3: from raw text to a base model."""

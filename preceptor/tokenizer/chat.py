@@ -1,0 +1,98 @@
+"""Conversations as tokens. A chat template is data: the tokenizer carries it, and the mask is made from it.
+
+Each answer is tokenised apart from what stands before it, so that the tokens that a loss counts are exactly those that
+the model will have to write after the same prompt, end of text included.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from preceptor.data.batches import IGNORE, Example
+from preceptor.data.records import Conversation, Prompt
+from preceptor.run.errors import UserError
+
+END, PAD = "<|end|>", "<|pad|>"  # never the same token: a masked pad must not mask the end of an answer
+SPECIALS = (END, PAD, "<|system|>", "<|user|>", "<|assistant|>")
+
+TEMPLATE = ("{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
+            "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}")
+
+PLAIN_TEMPLATE = ("{% for message in messages %}{{ message['role'] | capitalize + ': ' + message['content'] }}"
+                  "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n\n' }}{% endfor %}"
+                  "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}")
+
+
+def load_tokenizer(source: Path | str) -> Any:
+    """Load a tokenizer from a folder, or from the hub when the user asked for one by name.
+
+    A tokenizer without a chat template gets a plain one in words; one without a padding token pads with a token that
+    is not the end of text, or is refused.
+
+    Raises:
+        UserError: there is no tokenizer there, or it has no end-of-text token.
+    """
+    from transformers import AutoTokenizer
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{source}' cannot be loaded as a tokenizer: {str(error).splitlines()[0]}",
+                        "Give a folder with tokenizer.json, or the name of a model on the hub.") from None
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"The tokenizer '{source}' has no end-of-text token.", "Set its eos_token and save it again.")
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        # Padding is masked by segment numbers, so any token other than the end of text will do.
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0 if tokenizer.eos_token_id != 0 else 1)
+    return tokenizer
+
+
+def encode_text(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text, without special tokens around it."""
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """The tokens of a prompt, up to where the assistant begins to write."""
+    return encode_text(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
+
+
+def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
+    """A demonstration as an example: targets are the assistant's tokens and the ends of its messages, and only those.
+
+    Raises:
+        UserError: no message is the assistant's, or the template rewrites earlier messages when later ones come.
+    """
+    tokens: list[int] = []
+    counted: list[bool] = []
+    done = ""
+    for number, message in enumerate(conversation.messages):
+        if message["role"] != "assistant":
+            continue
+        before = _render(tokenizer, conversation.messages[:number], waiting=True)
+        after = _render(tokenizer, conversation.messages[:number + 1], waiting=False)
+        if not before.startswith(done) or not after.startswith(before):
+            raise UserError(f"The chat template rewrites earlier messages of conversation '{conversation.id}'.",
+                            "Use a template that only appends.")
+        given, answer = encode_text(tokenizer, before[len(done):]), _answer_tokens(tokenizer, after[len(before):])
+        tokens += given + answer
+        counted += [False] * len(given) + [True] * len(answer)
+        done = after
+    if not any(counted):
+        raise UserError(f"Conversation '{conversation.id}' has no message of the assistant's.",
+                        "Add the answer, or leave the record out.")
+    targets = [token if counts else IGNORE for token, counts in zip(tokens[1:], counted[1:])] + [IGNORE]
+    return Example(conversation.id, tokens, targets)
+
+
+def _answer_tokens(tokenizer: Any, text: str) -> list[int]:
+    """An answer's tokens up to its end-of-text token; what a template writes behind that is never the model's."""
+    tokens = encode_text(tokenizer, text)
+    if tokenizer.eos_token_id in tokens:
+        return tokens[:tokens.index(tokenizer.eos_token_id) + 1]
+    return [*tokens, tokenizer.eos_token_id]
+
+
+def _render(tokenizer: Any, messages: list[dict[str, Any]], *, waiting: bool) -> str:
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=waiting)
