@@ -1,0 +1,137 @@
+"""The likelihood of tokens under a language model: the losses of pretraining, fine-tuning and the pretraining mix.
+
+Legend: B batch, T time, V vocabulary, D width of the network, N positions that count.
+
+Labels are aligned with what predicts them: labels[b, t] is the token that logits[b, t] should give. Shifting is the
+work of the batch, done once, so that no loss shifts twice. Losses are sums, in nats, over the positions that count;
+the caller divides by the count of the whole optimiser step, so that micro-batches, accumulation and processes change
+nothing. Half-precision logits are widened to float32 before the logarithm of the sum; float64 stays float64.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+IGNORE = -100  # the label of a position that does not count, as in torch and transformers
+
+
+def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
+    """log p(target) = logit[target] - log sum_v exp(logit[v]), at every position.
+
+    Args:
+        logits: [..., V], already divided by the sampling temperature where there is one.
+        targets: [...], integers in [0, V). No position is ignored here.
+
+    Returns:
+        [...], float32 or wider.
+
+    Raises:
+        IndexError: a target lies outside the vocabulary.
+    """
+    rows = _widened(logits).flatten(0, -2)
+    # The fused kernel is 1.5 times as fast on a CPU as gather and logsumexp. Its own ignored label (-100) would turn
+    # a padding label into log p = 0, so it is set to a number that no label has.
+    nats = F.cross_entropy(rows, targets.flatten(), ignore_index=torch.iinfo(torch.int32).min, reduction="none")
+    return -nats.view(targets.shape)
+
+
+def cross_entropy_sum(logits: Tensor, labels: Tensor, ignore: int = IGNORE) -> tuple[Tensor, Tensor]:
+    """Sum of -log p(label) over the positions whose label is not `ignore`.
+
+    Args:
+        logits: [..., V].
+        labels: [...], aligned with the logits.
+        ignore: the label of positions that do not count.
+
+    Returns:
+        The sum in nats and the count (int64), both scalars. Divide by the count of the whole optimiser step.
+    """
+    counted = labels != ignore
+    nats = F.cross_entropy(
+        _widened(logits).flatten(0, -2), labels.flatten(), ignore_index=ignore, reduction="sum"
+    )
+    return nats, counted.sum()
+
+
+def selected_log_probs(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    temperature: float = 1.0,
+    bias: Tensor | None = None,
+    chunk: int = 4096,
+) -> Tensor:
+    """log p(target) at chosen positions, from the hidden states before the unembedding.
+
+    Logits exist for N rows instead of B x T, and for at most `chunk` rows at a time: when N is larger, the backward
+    pass computes each chunk again instead of keeping N x V numbers. Values and gradients are those of the plain way.
+
+    Args:
+        hidden: [N, D], the rows that count, e.g. `hidden_BTD[labels_BT != IGNORE]`.
+        weight: [V, D], the unembedding.
+        targets: [N], the token that each row should give.
+        temperature: divides the logits. It must be the one that the answers were sampled with, or the ratio of PPO
+            does not start at 1.
+        bias: [V], where the unembedding has one (Phi, GPT-J).
+        chunk: the most rows whose logits are held at once.
+
+    Returns:
+        [N], float32 or wider.
+
+    Raises:
+        ValueError: the temperature is not positive (greedy decoding has no log-probability).
+    """
+    if temperature <= 0:
+        raise ValueError(f"the temperature of a log-probability must be positive, not {temperature}")
+
+    def rows(hidden: Tensor, targets: Tensor) -> Tensor:
+        logits = _widened(F.linear(hidden, weight, bias))
+        return token_log_probs(logits if temperature == 1 else logits / temperature, targets)
+
+    if len(targets) <= chunk:  # one chunk: keeping its logits is cheaper than computing them twice
+        return rows(hidden, targets)
+    parts = zip(hidden.split(chunk), targets.split(chunk), strict=True)
+    return torch.cat([checkpoint(rows, *part, use_reentrant=False, preserve_rng_state=False) for part in parts])
+
+
+def selected_cross_entropy_sum(
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    bias: Tensor | None = None,
+    ignore: int = IGNORE,
+    chunk: int = 4096,
+) -> tuple[Tensor, Tensor]:
+    """`cross_entropy_sum` that computes logits only where there is a label: the loss of supervised fine-tuning.
+
+    Args:
+        hidden: [B, T, D] or [T, D], the states before the unembedding.
+        weight: [V, D].
+        labels: [B, T] or [T], aligned; `ignore` where a position does not count.
+        bias, chunk: as in `selected_log_probs`.
+
+    Returns:
+        The sum in nats and the count (int64), both scalars.
+    """
+    counted = labels != ignore
+    log_probs = selected_log_probs(hidden[counted], weight, labels[counted], bias=bias, chunk=chunk)
+    return -log_probs.sum(), counted.sum()
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """H(p) = -sum_v p(v) log p(v) in nats, at every position. A token forbidden by a logit of -inf adds nothing.
+
+    Args:
+        logits: [..., V].
+
+    Returns:
+        [...], float32 or wider, between 0 and log V.
+    """
+    log_p = _widened(logits).log_softmax(-1)
+    # 0 * -inf is not a number; the limit of p log p is 0.
+    return -(log_p.exp() * log_p.masked_fill(log_p == -torch.inf, 0.0)).sum(-1)
+
+
+def _widened(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
