@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-IGNORE = -100  # the label of a position that does not count, as in torch and transformers
+from preceptor.data.batches import IGNORE
 
 
 def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:

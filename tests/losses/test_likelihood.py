@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from preceptor.data.batches import IGNORE
 from preceptor.losses.likelihood import (
-    IGNORE,
     cross_entropy_sum,
     entropy,
     selected_cross_entropy_sum,
