@@ -5,18 +5,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from preceptor.data.batches import IGNORE, Batch, Example, collate
+from preceptor.data.batches import Batch, Example, collate
 from preceptor.data.packing import pack
+from preceptor.losses.likelihood import selected_cross_entropy_sum
 from preceptor.models.causal import hidden_states
 
 
 def language_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:
     """Cross-entropy in nats, summed over the targets; logits are computed only where there is a target."""
-    targets = batch["targets"]
-    counts = targets != IGNORE
-    logits_NV = model.get_output_embeddings()(hidden_states(model, batch)[counts])
-    total = nn.functional.cross_entropy(logits_NV.float(), targets[counts], reduction="sum")
-    return total, int(counts.sum()), {}
+    head = model.get_output_embeddings()
+    total, count = selected_cross_entropy_sum(hidden_states(model, batch), head.weight, batch["targets"], head.bias)
+    return total, int(count), {}
 
 
 @torch.no_grad()
