@@ -1,5 +1,6 @@
 """Causal language models: build one, load one, save one, and run its trunk over packed rows."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def build_llama(*, vocabulary: int, width: int, layers: int, heads: int, feed_fo
     return model.to(device())
 
 
+def model_folder(path: Path) -> Path:
+    """The model folder of `path`: what a step wrote as model/ inside its folder, or else `path` itself."""
+    return path / "model" if (path / "model").is_dir() else path
+
+
 def load_causal(source: Path | str) -> nn.Module:
     """Load a causal model from a folder, or from the hub when `source` is no path and the user asked for it by name.
 
@@ -51,15 +57,16 @@ def load_causal(source: Path | str) -> nn.Module:
             output projection in a way that our losses would miss.
     """
     from transformers import AutoModelForCausalLM
-    model = _load(AutoModelForCausalLM, source)
+    model = load_network(AutoModelForCausalLM, source)
     _check_head(model, source)
     return model
 
 
-def _load(kind: Any, source: Path | str, **extra: Any) -> nn.Module:
+def load_network(kind: Any, source: Path | str) -> nn.Module:
+    """Load a model of `kind`, one of transformers' Auto classes, as `load_causal` says; every weight must be there."""
     from transformers import AutoConfig
     try:
-        config = AutoConfig.from_pretrained(source, **extra)
+        config = AutoConfig.from_pretrained(source)
         for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout"):
             if hasattr(config, name):
                 setattr(config, name, 0.0)
@@ -87,11 +94,14 @@ def _check_head(model: nn.Module, source: Path | str) -> None:
                         "This family is not supported for training here.")
 
 
-def hidden_states(model: nn.Module, batch: Batch) -> Tensor:
-    """The trunk's last hidden states (rows, time, width) over a packed batch, before any head."""
+def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Module], Tensor] = block_mask) -> Tensor:
+    """The trunk's last hidden states (rows, time, width) over a packed batch, before any head.
+
+    `mask` makes the attention mask from the batch's segments: documents apart, unless the caller says otherwise.
+    """
     return model.base_model(
         input_ids=batch["tokens"], position_ids=batch["positions"], use_cache=False,
-        attention_mask=block_mask(batch["segments"], model)).last_hidden_state
+        attention_mask=mask(batch["segments"], model)).last_hidden_state
 
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:

@@ -58,6 +58,16 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     return encode_text(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
 
 
+def encode_answer(tokenizer: Any, prompt: Prompt, text: str) -> list[int]:
+    """The tokens that the model would have written had it given this answer to the prompt, end of text included."""
+    before = _render(tokenizer, prompt.messages, waiting=True)
+    after = _render(tokenizer, [*prompt.messages, {"role": "assistant", "content": text}], waiting=False)
+    if not after.startswith(before):
+        raise UserError(f"The chat template rewrites the messages of prompt '{prompt.id}' when its answer comes.",
+                        "Use a template that only appends.")
+    return _answer_tokens(tokenizer, after[len(before):])
+
+
 def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
     """A demonstration as an example: targets are the assistant's tokens and the ends of its messages, and only those.
 
