@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PRECEPTOR := $(VENV)/bin/preceptor
 
-.PHONY: demo test clean
+.PHONY: demo test peers clean
 
 demo: $(VENV)/.ready
 	$(PRECEPTOR) run demo --out runs/demo
@@ -21,3 +21,11 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache
+
+# The peers of benchmarks/, apart from our own environment.
+peers: .venv-peers/.ready
+.venv-peers/.ready: benchmarks/peers.txt requirements.lock
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet "$$(grep '^torch==' requirements.lock)"
+	.venv-peers/bin/pip install --quiet -r benchmarks/peers.txt
+	touch $@
