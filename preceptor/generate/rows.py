@@ -1,0 +1,156 @@
+"""The answers in the making: one row each, in one batch that loses and gains rows as answers end and begin.
+
+N rows, V entries of the vocabulary, T tokens at most in an answer, L tokens in the longest prompt of a call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.generate.cache import BlockCache, joined
+from preceptor.generate.decoder import Request
+from preceptor.generate.sampling import next_tokens, uniforms
+from preceptor.models.attention import block_mask
+from preceptor.models.causal import context_length
+
+
+@dataclass(slots=True)
+class Rows:
+    """All tensors have the rows on their first axis; row i of the cache holds what row i has read and written."""
+
+    cache: BlockCache
+    request_N: Tensor
+    """Which request the row answers: an index into the requests of the call."""
+    cached_N: Tensor
+    """Tokens of the row in the cache: the position of the token that comes next."""
+    logits_NV: Tensor
+    """The logits of the token that comes next."""
+    made_N: Tensor
+    """Tokens written."""
+    limit_N: Tensor
+    """Tokens that may be written."""
+    live_N: Tensor
+    """Whether the answer goes on; a row that ended is carried along until it is dropped."""
+    tokens_NT: Tensor
+    log_probs_NT: Tensor
+    uniforms_NT: Tensor
+    temperature_N: Tensor
+    top_k_N: Tensor
+    top_p_N: Tensor
+
+    def __len__(self) -> int:
+        return len(self.live_N)
+
+    @torch.inference_mode()
+    def write(self, end: int) -> list[int]:
+        """Draw a token for each row; returns the rows that ended with it."""
+        slot_N1 = self.made_N.clamp(max=self.tokens_NT.shape[1] - 1)[:, None]  # rows that ended write over their last
+        tokens_N, log_probs_N = next_tokens(self.logits_NV, self.uniforms_NT.gather(1, slot_N1)[:, 0],
+                                            self.temperature_N, self.top_k_N, self.top_p_N)
+        self.tokens_NT.scatter_(1, slot_N1, tokens_N[:, None])
+        self.log_probs_NT.scatter_(1, slot_N1, log_probs_N[:, None])
+        self.made_N += 1
+        ended_N = self.live_N & ((tokens_N == end) | (self.made_N == self.limit_N))
+        self.live_N &= ~ended_N
+        return ended_N.nonzero()[:, 0].tolist()
+
+    @torch.inference_mode()
+    def end(self, rows: list[int]) -> list[int]:
+        """End the answers of these rows; returns them."""
+        self.live_N[rows] = False
+        return rows
+
+    def live(self) -> int:
+        """How many answers go on."""
+        return int(self.live_N.sum())
+
+    def live_requests(self) -> list[tuple[int, int]]:
+        """(row, index of its request) of the answers that go on."""
+        return [(row, int(self.request_N[row])) for row in self.live_N.nonzero()[:, 0].tolist()]
+
+    def written(self, row: int) -> list[int]:
+        """The tokens of a row's answer so far."""
+        return self.tokens_NT[row, :int(self.made_N[row])].tolist()
+
+    @torch.inference_mode()
+    def read(self, model: nn.Module) -> None:
+        """Run the model over the token that each row wrote last."""
+        last_N1 = self.tokens_NT.gather(1, (self.made_N - 1).clamp(max=self.tokens_NT.shape[1] - 1)[:, None])
+        # A row that ended may stand at the end of the context: its position must still exist in a learned table.
+        position_N1 = self.cached_N.clamp(max=context_length(model) - 1)[:, None]
+        self.cached_N += 1
+        columns = self.cache.get_seq_length() + 1
+        column_C = torch.arange(columns, device=last_N1.device)
+        hidden_NC = column_C < (columns - self.cached_N)[:, None]
+        dtype = self.cache.layers[0].keys.dtype
+        mask = torch.zeros(hidden_NC.shape, dtype=dtype, device=last_N1.device)
+        mask.masked_fill_(hidden_NC, torch.finfo(dtype).min)  # an addend: both kinds of attention take it
+        self.logits_NV = model(input_ids=last_N1, position_ids=position_N1, attention_mask=mask[:, None, None],
+                               past_key_values=self.cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+
+
+@torch.inference_mode()
+def begin(model: nn.Module, requests: Sequence[Request], numbers: Sequence[int], prompts: Sequence[list[int]],
+          most: int, pad: int) -> Rows:
+    """Read prompts, each different one once, and make a row for each request.
+
+    `numbers[i]` and `prompts[i]` are the index and the prompt tokens of `requests[i]`; `most` is T.
+    """
+    device = next(model.parameters()).device
+    different = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    cache, logits = _read_prompts(model, [list(prompt) for prompt in different], pad)
+    place_N = torch.tensor([different[tuple(prompt)] for prompt in prompts], device=device)
+
+    def column(values: list[Any], dtype: torch.dtype = torch.long) -> Tensor:
+        return torch.tensor(values, dtype=dtype, device=device)
+
+    sampling = [request.sampling for request in requests]
+    shape = (len(requests), most)
+    return Rows(
+        cache=joined([(cache, place_N, cache.get_seq_length())], room=0),
+        request_N=column(list(numbers)),
+        cached_N=column([len(prompt) for prompt in prompts]),
+        logits_NV=logits[place_N],
+        made_N=column([0] * len(requests)),
+        limit_N=column([options.max_tokens for options in sampling]),
+        live_N=column([True] * len(requests), torch.bool),
+        tokens_NT=torch.full(shape, pad, device=device),
+        log_probs_NT=torch.zeros(shape, device=device),
+        uniforms_NT=uniforms(column([_signed(request.seed) for request in requests]), most),
+        temperature_N=column([options.temperature for options in sampling], torch.float),
+        top_k_N=column([options.top_k for options in sampling]),
+        top_p_N=column([options.top_p for options in sampling], torch.double))
+
+
+def _read_prompts(model: nn.Module, prompts: Sequence[list[int]], pad: int) -> tuple[BlockCache, Tensor]:
+    """Run the model over prompts, aligned at their last token; returns the cache and the next token's logits (N, V)."""
+    device = next(model.parameters()).device
+    width = max(map(len, prompts))
+    tokens_NL = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
+    lengths_N = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    positions_NL = torch.arange(width, device=device) - (width - lengths_N)[:, None]
+    cache = BlockCache(width)
+    logits_N1V = model(input_ids=tokens_NL, position_ids=positions_NL.clamp(min=0),
+                       attention_mask=block_mask((positions_NL >= 0).long(), model),
+                       past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+    return cache, logits_N1V[:, -1]
+
+
+def _signed(seed: int) -> int:
+    """The low 64 bits of a seed of any size, as the signed integer that a tensor holds."""
+    return (seed + 2**63) % 2**64 - 2**63
+
+
+@torch.inference_mode()
+def live_rows(parts: Sequence[Rows]) -> Rows:
+    """The rows of several batches whose answers go on, as one batch; the cache drops those that ended, too."""
+    kept = [rows.live_N.nonzero()[:, 0] for rows in parts]
+    tensors = {field.name: torch.cat([getattr(rows, field.name)[keep] for rows, keep in zip(parts, kept)])
+               for field in fields(Rows) if field.name != "cache"}
+    room = int((tensors["limit_N"] - tensors["made_N"]).max())
+    cache = joined([(rows.cache, keep, int(rows.cached_N[keep].max())) for rows, keep in zip(parts, kept)
+                    if len(keep)], room)
+    return Rows(cache=cache, **tensors)
