@@ -28,9 +28,23 @@ class Stage:
 
 
 STAGES = {
+    "import": Stage("preceptor.data.options:ImportOptions", "preceptor.data.stage:run",
+                    ("text", "demonstrations", "comparisons"),
+                    ("validation_text", "validation_demonstrations", "validation_comparisons")),
+    "village": Stage("preceptor.village.options:VillageOptions", "preceptor.village.stage:run"),
     "tokenizer": Stage("preceptor.tokenizer.options:TokenizerOptions", "preceptor.tokenizer.stage:run", ("corpus",)),
     "pretrain": Stage("preceptor.pretrain.options:PretrainOptions", "preceptor.pretrain.stage:run",
                       ("corpus", "tokenizer"), ("validation",)),
+    "sft": Stage("preceptor.sft.options:SftOptions", "preceptor.sft.stage:run",
+                 ("model", "demonstrations"), ("validation",)),
+    "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",
+                         ("model", "prompts", "heldout", "village")),
+    "reward": Stage("preceptor.reward.options:RewardOptions", "preceptor.reward.stage:run",
+                    ("model", "comparisons", "demonstrations"), ("village",)),
+    "select": Stage("preceptor.sft.options:SelectOptions", "preceptor.sft.select:run",
+                    ("sft", "reward", "prompts"), ("validation",)),
+    "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
+                      ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),
 }
 
 
