@@ -1,0 +1,20 @@
+"""Options of the evaluation."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """How the models are asked. One setting serves all of them, so that only the models differ."""
+
+    prompts: int = 0
+    """Prompts that every model answers, from the front of the file; 0 takes all."""
+    temperature: float = 0.7
+    """Sampling temperature of all models; 0 is greedy. At 1 a model can win by being sharper and nothing else, at 0
+    the base model runs in circles; 0.7 is what Ziegler et al. (2019) and Stiennon et al. (2020) sampled with."""
+    max_tokens: int = 48
+    """Longest answer, in tokens."""
+    shots: int = 4
+    """Demonstrations in front of the question for the prompted base model."""
+    rows: int = 64
+    """Answers that are decoded at once."""
