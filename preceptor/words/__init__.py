@@ -1,0 +1,1 @@
+"""Floor 0: what people read, in English and Chinese, from one catalogue."""
