@@ -56,11 +56,20 @@ class AnswerEncoder:
 
     def encode(self, prompt: Prompt, response: Response) -> list[int]:
         """Prompt and answer; when both exceed the context the beginning of the prompt is cut, and counted."""
-        tokens = encode_prompt(self.tokenizer, prompt) + self._answer(prompt, response)
-        self.truncated += len(tokens) > self.context
-        return tokens[-self.context:]
+        answer = self.answer(prompt, response)
+        return self.prompt(prompt, self.context - len(answer)) + answer
 
-    def _answer(self, prompt: Prompt, response: Response) -> list[int]:
+    def prompt(self, prompt: Prompt, room: int) -> list[int]:
+        """The last `room` tokens of a prompt."""
+        tokens = encode_prompt(self.tokenizer, prompt)
+        self.truncated += len(tokens) > room
+        return tokens[max(0, len(tokens) - room):]
+
+    def answer(self, prompt: Prompt, response: Response) -> list[int]:
+        """The tokens of an answer, the last of them when they alone exceed the context."""
+        return self._whole_answer(prompt, response)[-self.context:]
+
+    def _whole_answer(self, prompt: Prompt, response: Response) -> list[int]:
         end = self.tokenizer.eos_token_id
         if response.token_ids is None or response.tokenizer != self._fingerprint:
             tokens = encode_answer(self.tokenizer, prompt, response.text)

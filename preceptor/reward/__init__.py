@@ -1,0 +1,1 @@
+"""Floor 3: from rankings of answers to a model that scores answers."""

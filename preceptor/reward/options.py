@@ -1,0 +1,39 @@
+"""Options of the stages `comparisons` and `reward`."""
+
+from dataclasses import dataclass
+
+from preceptor.learn.options import FitOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonsOptions:
+    """How many answers are sampled for the labelers to rank, and how."""
+
+    k_min: int = 4
+    """Fewest answers sampled for a prompt; how many it gets is drawn evenly from k_min to k_max."""
+    k_max: int = 9
+    """Most answers sampled for a prompt."""
+    prompts: int = 0
+    """Training prompts that are answered, the first of the file; 0 takes all."""
+    heldout_prompts: int = 0
+    """Held-out prompts that are answered, the first of the file; 0 takes all."""
+    temperature: float = 1.0
+    """Divides the logits. At 1 the reward model meets the answers that PPO starts from."""
+    max_tokens: int = 48
+    """An answer is cut after this many tokens."""
+    rows: int = 64
+    """Answers that are written at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardOptions(FitOptions):
+    """How the reward model learns from rankings. One pass, as in InstructGPT, appendix C.2."""
+
+    rows: int = 8
+    """Prompts in a batch, each with all its answers."""
+    epochs: int = 1
+    """Passes over the rankings; InstructGPT found that more than one overfits."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    score_rows: int = 32
+    """Answers that are scored at once when the model is measured."""
