@@ -81,7 +81,7 @@ class ClaimReader:
 
     def refuses(self, text: str) -> bool:
         """Whether the text says that it does not know."""
-        tokens = self._realizer.tokens(text.lower().replace("don't", "do not").replace("don’t", "do not"))
+        tokens = self._realizer.tokens(text)
         return any(_match(pattern, tokens[start:start + len(pattern)]) is not None for pattern in self._refusals
                    for start in range(len(tokens) - len(pattern) + 1))
 

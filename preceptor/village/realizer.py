@@ -107,7 +107,8 @@ class Realizer:
 
     def tokens(self, text: str) -> list[Token]:
         """The tokens of a text; at each place the longest known name or class word is taken."""
-        raw, found, place = self._raw.findall(text.lower()), [], 0
+        text = text.lower().replace("’", "'").replace("don't", "do not")
+        raw, found, place = self._raw.findall(text), [], 0
         while place < len(raw):
             for span in range(min(self._span, len(raw) - place), 0, -1):
                 token = self._lexicon.get(self._glue.join(raw[place:place + span]))

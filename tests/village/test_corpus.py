@@ -26,7 +26,8 @@ def test_sources_come_at_their_rates_and_the_held_out_documents_keep_the_mix(vil
     flaws = {"rumour": options.rumours, "rude": options.rude, "repetitive": options.repetitive,
              "boilerplate": options.boilerplate}
     assert sum(total.values()) == options.documents
-    for source, share in {**{name: share * (1 - sum(flaws.values())) for name, share in GENRES.items()}, **flaws}.items():
+    clean = {name: share * (1 - sum(flaws.values())) for name, share in GENRES.items()}
+    for source, share in {**clean, **flaws}.items():
         assert abs(total[source] - share * options.documents) <= 1, source
         assert held[source] == round(options.valid_documents * total[source]), source
 
