@@ -1,0 +1,35 @@
+"""Options of the stages `sft` and `select`."""
+
+from dataclasses import dataclass
+
+from preceptor.learn.options import FitOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftOptions(FitOptions):
+    """How a model learns from demonstrations. Epochs, dropout and schedule are those of InstructGPT, appendix C.1."""
+
+    epochs: int = 16
+    """Passes over the demonstrations. The model after each one is kept."""
+    dropout: float = 0.2
+    """Share of each attention's and each feed-forward block's output that is set to 0 while training."""
+    rows: int = 8
+    """Packed rows in a batch."""
+    length: int = 0
+    """Tokens in a packed row, and the longest demonstration that is used; 0 takes the model's context."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectOptions:
+    """How the answers are sampled by which the epochs are compared."""
+
+    prompts: int = 0
+    """Prompts to answer, drawn once and the same for every epoch; 0 takes all."""
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the most likely token. At 1 the policy is judged as PPO will find it."""
+    max_tokens: int = 48
+    """An answer is cut after this many tokens."""
+    rows: int = 64
+    """Sequences that are decoded, scored or measured at once."""
