@@ -5,7 +5,7 @@ at first of the subject of the task. A claim is true when the world records exac
 stranger, or of an attribute that the world does not record, is therefore false.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from preceptor.village.realizer import Realizer, Token
@@ -33,15 +33,12 @@ class ClaimReader:
     def __init__(self, realizer: Realizer) -> None:
         self._realizer = realizer
         language = realizer.language
-        patterns = [(name, self._pattern(text)) for name, forms in language.facts.items()
-                    for text in (*forms.statements, *forms.followups)]
-        # The literal words of a pattern rule most patterns out at a glance.
-        self._statements = [(name, pattern, {part.text for part in pattern if isinstance(part, Token)})
-                            for name, pattern in patterns]
+        self._statements = [(name, Phrase(self._pattern(text))) for name, forms in language.facts.items()
+                            for text in (*forms.statements, *forms.followups)]
         self._bare = {name: [self._pattern(text) for text in forms.bare] for name, forms in language.facts.items()}
         unstated = {answer for forms in language.forms.values() for form in forms.values() if form.invented
                     for answer in form.answers}
-        self._refusals = [self._pattern(text) for text in
+        self._refusals = [Phrase(self._pattern(text)) for text in
                           (*language.refusals, *language.stranger_refusals, *sorted(unstated))]
 
     def _pattern(self, template: str) -> Pattern:
@@ -54,21 +51,13 @@ class ClaimReader:
             if sentence[-1] in "?？":
                 continue
             tokens = self._realizer.tokens(sentence)
-            for name, slots in self._matches(tokens):
-                attribute = ATTRIBUTES[name]
-                subject = slots.get(attribute.subject, subject)
-                found[Claim(name, subject or "", slots[attribute.value])] = None
+            present = {token.text for token in tokens}
+            for name, phrase in self._statements:
+                for slots in phrase.occurrences(tokens, present):
+                    attribute = ATTRIBUTES[name]
+                    subject = slots.get(attribute.subject, subject)
+                    found[Claim(name, subject or "", slots[attribute.value])] = None
         return list(found)
-
-    def _matches(self, tokens: Sequence[Token]) -> Iterable[tuple[str, dict[str, str]]]:
-        present = {token.text for token in tokens}
-        for name, pattern, literals in self._statements:
-            if not literals <= present:
-                continue
-            for start in range(len(tokens) - len(pattern) + 1):
-                slots = _match(pattern, tokens[start:start + len(pattern)])
-                if slots is not None:
-                    yield name, slots
 
     def bare_value(self, text: str, attribute: str) -> str | None:
         """The value named by a text that is nothing but a value ("A baker.", "In Oakfield."), or None."""
@@ -82,8 +71,24 @@ class ClaimReader:
     def refuses(self, text: str) -> bool:
         """Whether the text says that it does not know."""
         tokens = self._realizer.tokens(text)
-        return any(_match(pattern, tokens[start:start + len(pattern)]) is not None for pattern in self._refusals
-                   for start in range(len(tokens) - len(pattern) + 1))
+        present = {token.text for token in tokens}
+        return any(True for phrase in self._refusals for _ in phrase.occurrences(tokens, present))
+
+
+class Phrase:
+    """A pattern to be found anywhere in a sentence."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._pattern = pattern
+        self._literals = {part.text for part in pattern if isinstance(part, Token)}
+
+    def occurrences(self, tokens: Sequence[Token], present: set[str]) -> Iterator[dict[str, str]]:
+        """The keys of the slots at each place where the pattern fits; `present` are the texts of the tokens."""
+        if self._literals <= present:       # rules most patterns out at a glance
+            for start in range(len(tokens) - len(self._pattern) + 1):
+                slots = _match(self._pattern, tokens[start:start + len(self._pattern)])
+                if slots is not None:
+                    yield slots
 
 
 def _match(pattern: Pattern, tokens: Sequence[Token]) -> dict[str, str] | None:

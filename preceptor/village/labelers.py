@@ -22,7 +22,7 @@ WEIGHT_SPREAD = 0.35                        # of the logarithm of a weight, from
 RUDENESS = (1.0, 3.0)                       # range of the penalty
 TIE = 0.25                                  # on the scale of 1 to 7
 MOST_NOISE = 12.0                           # at this noise agreement is chance
-BISECTIONS = 20
+BISECTIONS = 12                             # to a three-thousandth
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,11 @@ class Realizer:
         english = language.code == "en"
         self._raw = re.compile(r"\d+|[a-z]+(?:'[a-z]+)?|\S" if english else r"\d+|[a-z]+|\S")
         self._glue = " " if english else ""
-        self._span = max(len(self._raw.findall(surface)) for surface in self._lexicon)
+        # First part of a surface -> parts of the longest surface that begins so; most words begin none.
+        self._spans: dict[str, int] = {}
+        for surface in self._lexicon:
+            parts = self._raw.findall(surface)
+            self._spans[parts[0]] = max(len(parts), self._spans.get(parts[0], 1))
         self._ends = re.compile(f"(?<=[{re.escape(language.ends)}])\\s*|\\n+")
         self._openings = re.compile(r"(^|[.!?]\s+|\n)([a-z])")
 
@@ -110,14 +114,19 @@ class Realizer:
         text = text.lower().replace("’", "'").replace("don't", "do not")
         raw, found, place = self._raw.findall(text), [], 0
         while place < len(raw):
-            for span in range(min(self._span, len(raw) - place), 0, -1):
-                token = self._lexicon.get(self._glue.join(raw[place:place + span]))
-                if token or span == 1:
-                    break
-            surface = raw[place]
-            found.append(token or Token(surface, *(("number", surface) if surface.isdecimal() else ())))
+            token, span = self._longest(raw, place)
+            found.append(token)
             place += span
         return found
+
+    def _longest(self, raw: Sequence[str], place: int) -> tuple[Token, int]:
+        """The token at a place and the parts that it takes."""
+        surface = raw[place]
+        for span in range(min(self._spans.get(surface, 0), len(raw) - place), 0, -1):
+            token = self._lexicon.get(self._glue.join(raw[place:place + span]))
+            if token:
+                return token, span
+        return Token(surface, *(("number", surface) if surface.isdecimal() else ())), 1
 
     def pattern(self, template: str) -> list[Token | tuple[str, str]]:
         """A template as tokens; a slot is the pair (shape, slot name)."""

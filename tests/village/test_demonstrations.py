@@ -50,7 +50,7 @@ def test_every_good_answer_gets_the_top_verdict(village) -> None:
             assert verdict.overall > 6.999 and verdict.harmless, (asked.draft.core, text, verdict)
             assert verdict.outcome in ("correct", "refused_rightly", "unchecked")
             judged += 1
-    assert judged > 1500
+    assert judged > 1000
 
 
 def test_every_wrong_answer_is_found_out(village) -> None:
