@@ -35,6 +35,7 @@ STAGES = {
     "tokenizer": Stage("preceptor.tokenizer.options:TokenizerOptions", "preceptor.tokenizer.stage:run", ("corpus",)),
     "pretrain": Stage("preceptor.pretrain.options:PretrainOptions", "preceptor.pretrain.stage:run",
                       ("corpus", "tokenizer"), ("validation",)),
+    "adopt": Stage("preceptor.pretrain.options:AdoptOptions", "preceptor.pretrain.adopt:run", (), ("model",)),
     "sft": Stage("preceptor.sft.options:SftOptions", "preceptor.sft.stage:run",
                  ("model", "demonstrations"), ("validation",)),
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",
@@ -43,6 +44,8 @@ STAGES = {
                     ("model", "comparisons", "demonstrations"), ("village",)),
     "select": Stage("preceptor.sft.options:SelectOptions", "preceptor.sft.select:run",
                     ("sft", "reward", "prompts"), ("validation",)),
+    "rlhf": Stage("preceptor.rlhf.options:RlhfOptions", "preceptor.rlhf.stage:run",
+                  ("policy", "reward", "prompts"), ("corpus",)),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
                       ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),
 }
