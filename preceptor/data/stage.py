@@ -33,6 +33,7 @@ def run(step: Step) -> None:
              "comparisons.train.jsonl": comparisons[0], "comparisons.valid.jsonl": comparisons[1],
              **{f"prompts.{side}.jsonl": asked for side, asked in prompts.items()}}
     for name, records in files.items():
+        draw.shuffle(records)  # later stages may read only the front of a file: it must hold every source
         write_jsonl(step.folder / name, records)
     step.plan(**{name.removesuffix(".jsonl").replace(".", "_"): len(records) for name, records in files.items()})
     for what, count in noted.items():

@@ -29,3 +29,12 @@ class PretrainOptions(FitOptions):
     """Peak learning rate of AdamW."""
     evaluate_every: int = 100
     """Optimiser steps between measurements on the validation documents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptOptions:
+    """Where a model that others pretrained comes from, when it is not in a folder."""
+
+    hub: str = ""
+    """Name of a causal model on the Hugging Face hub, such as openai-community/gpt2; empty where the step's input
+    `model` names a folder."""
