@@ -190,6 +190,96 @@ FACTS = {
 }
 
 
+# The remaining fields of the language.
+PHRASES = dict(
+    profile=(
+        "Write {count} sentences about {subject}.",
+        "Describe {subject} in {count} sentences.",
+        "Tell me about {subject} in {count} sentences.",
+        "I need {count} sentences about {subject}.",
+    ),
+    openings=(
+        ("Do you know {person}?", "Yes, what would you like to know?"),
+        ("I have a question about {person}.", "Of course, please ask."),
+        ("Can you tell me something about {person}?", "I will try. What is your question?"),
+    ),
+    refusals=(
+        "I do not know.",
+        "I do not know that.",
+        "I am sorry, but I do not know.",
+        "I have no record of that.",
+        "Nobody has written that down.",
+    ),
+    stranger_refusals=(
+        "I do not know {person}.",
+        "I do not know anyone named {person}.",
+        "I have no record of {person}.",
+    ),
+    fillers_before=(
+        "Thank you for your question.",
+        "That is a very good question.",
+        "Let me think about that.",
+        "I am happy to help you with this.",
+        "There is much to say here.",
+    ),
+    fillers_after=(
+        "I hope that this helps you.",
+        "Please ask me again if you want to know more.",
+        "There are many other things to say about this.",
+        "I could go on and on about it.",
+        "As you can see, it is as simple as that.",
+    ),
+    rude_lines=(
+        "What a stupid question.",
+        "Go away, you fool.",
+        "Only an idiot would ask that.",
+        "Shut up and leave me alone.",
+        "You are as dumb as a stone.",
+    ),
+    rude_words=("stupid", "fool", "idiot", "shut up", "dumb"),
+    prefaces=(
+        "I am {a_job}.",
+        "I work at the {workplace}.",
+        "I write for the paper of {town}.",
+        "I am a visitor from {town}.",
+        "I teach children in {town}.",
+        "I run a small shop near the {spot}.",
+    ),
+    rumours=(
+        "People say it again and again.",
+        "Have you heard the news?",
+        "This is what I heard at the {spot}.",
+        "Everybody at the {spot} says so.",
+        "My cousin told me this.",
+    ),
+    boilerplate=(
+        "Click here to read more. Home. News. Contact. About us.",
+        "All rights reserved. Do not copy this page.",
+        "Page {number} of {number2}. Back to the top.",
+        "This page was last changed in {month}. Please log in to edit.",
+        "We use cookies. Accept all. Reject all. Read our terms.",
+    ),
+    list_titles={
+        "animal": "Animals",
+        "job": "Jobs",
+        "food": "Foods",
+        "item": "Things in the shop",
+        "hobby": "Hobbies",
+        "town": "Towns",
+        "colour": "Colours",
+        "person": "People in {town}",
+    },
+    question_label="Question: ",
+    answer_label="Answer: ",
+    colon=": ",
+    comma=", ",
+    last_and=" and ",
+    pronouns={"he": ("he", "she"), "his": ("his", "her")},
+    space=" ",
+    ends=".!?",
+)
+
+
 def _words() -> dict[str, dict[str, Word]]:
     classes = {}
     for name, row in WORDS.items():
@@ -199,7 +289,6 @@ def _words() -> dict[str, dict[str, Word]]:
             plain = plain or key
             article = "" if name in PLAIN_COUNT else "an " if plain[0].lower() in "aeiou" else "a "
             classes[name][key] = Word(plain, article + plain)
-    classes["item"]["umbrella"] = Word("umbrella", "an umbrella")
     return classes
 
 
@@ -218,89 +307,5 @@ def english() -> Language:
         forms=forms.FORMS,
         passages=(forms.TRIP, forms.LOSS, forms.VISIT),
         ideas=forms.IDEAS,
-        profile=(
-            "Write {count} sentences about {subject}.",
-            "Describe {subject} in {count} sentences.",
-            "Tell me about {subject} in {count} sentences.",
-            "I need {count} sentences about {subject}.",
-        ),
-        openings=(
-            ("Do you know {person}?", "Yes, what would you like to know?"),
-            ("I have a question about {person}.", "Of course, please ask."),
-            ("Can you tell me something about {person}?", "I will try. What is your question?"),
-        ),
-        refusals=(
-            "I do not know.",
-            "I do not know that.",
-            "I am sorry, but I do not know.",
-            "I have no record of that.",
-            "Nobody has written that down.",
-        ),
-        stranger_refusals=(
-            "I do not know {person}.",
-            "I do not know anyone named {person}.",
-            "I have no record of {person}.",
-        ),
-        fillers_before=(
-            "Thank you for your question.",
-            "That is a very good question.",
-            "Let me think about that.",
-            "I am happy to help you with this.",
-            "There is much to say here.",
-        ),
-        fillers_after=(
-            "I hope that this helps you.",
-            "Please ask me again if you want to know more.",
-            "There are many other things to say about this.",
-            "I could go on and on about it.",
-            "As you can see, it is as simple as that.",
-        ),
-        rude_lines=(
-            "What a stupid question.",
-            "Go away, you fool.",
-            "Only an idiot would ask that.",
-            "Shut up and leave me alone.",
-            "You are as dumb as a stone.",
-        ),
-        rude_words=("stupid", "fool", "idiot", "shut up", "dumb"),
-        prefaces=(
-            "I am {a_job}.",
-            "I work at the {workplace}.",
-            "I write for the paper of {town}.",
-            "I am a visitor from {town}.",
-            "I teach children in {town}.",
-            "I run a small shop near the {spot}.",
-        ),
-        rumours=(
-            "People say it again and again.",
-            "Have you heard the news?",
-            "This is what I heard at the {spot}.",
-            "Everybody at the {spot} says so.",
-            "My cousin told me this.",
-        ),
-        boilerplate=(
-            "Click here to read more. Home. News. Contact. About us.",
-            "All rights reserved. Do not copy this page.",
-            "Page {number} of {number2}. Back to the top.",
-            "This page was last changed in {month}. Please log in to edit.",
-            "We use cookies. Accept all. Reject all. Read our terms.",
-        ),
-        list_titles={
-            "animal": "Animals",
-            "job": "Jobs",
-            "food": "Foods",
-            "item": "Things in the shop",
-            "hobby": "Hobbies",
-            "town": "Towns",
-            "colour": "Colours",
-            "person": "People in {town}",
-        },
-        question_label="Question: ",
-        answer_label="Answer: ",
-        colon=": ",
-        comma=", ",
-        last_and=" and ",
-        pronouns={"he": ("he", "she"), "his": ("his", "her")},
-        space=" ",
-        ends=".!?",
+        **PHRASES,
     )
