@@ -106,16 +106,20 @@ class _Call:
         return True
 
     def _turn_over(self, live: int) -> None:
-        """Drop the rows that ended and begin requests that wait, when enough rows are free to be worth the copying."""
+        """Drop the rows that ended and begin requests that wait, when a quarter of the rows can change.
+
+        Sooner, and copying the cache costs more than the idle rows do (measured: the optimum is flat, a sixteenth is a
+        fifth slower).
+        """
+        if live * 4 > len(self.batch or ()) * 3:
+            return
         decoder, free = self.decoder, self.decoder.rows - live
         parts = [self.batch] if live else []
-        if self.waiting and free * 8 >= decoder.rows:
+        if self.waiting:
             numbers, self.waiting = self.waiting[-free:], self.waiting[:-free]
             parts.append(begin(decoder.model, [self.requests[number] for number in numbers], numbers,
                                [self.prompts[number] for number in numbers], self.longest,
                                decoder.tokenizer.pad_token_id))
-        elif live * 4 > len(self.batch) * 3:
-            return
         self.batch = live_rows(parts)
 
     def _stopped(self) -> list[int]:

@@ -85,12 +85,11 @@ def next_tokens(logits_NV: Tensor, uniforms_N: Tensor, temperature_N: Tensor, to
     if log_probs_NV[:, 0].isnan().any():  # softmax spreads one such logit over its whole row
         raise UserError("The model gives probabilities that are not numbers: its training has diverged.",
                         "Train it with a smaller learning rate, or take an earlier checkpoint.")
+    weights_NV = weights(log_probs_NV)
+    if (top_k_N > 0).any() or (top_p_N < 1).any():  # the sort costs more than all the rest
+        weights_NV = truncated(weights_NV, top_k_N, top_p_N)
+    tokens_N = draw(weights_NV, uniforms_N)
     greedy_N = temperature_N == 0
-    if greedy_N.all():
-        tokens_N = logits_NV.argmax(-1)
-    else:
-        weights_NV = weights(log_probs_NV)
-        if (top_k_N > 0).any() or (top_p_N < 1).any():  # the sort costs more than all the rest
-            weights_NV = truncated(weights_NV, top_k_N, top_p_N)
-        tokens_N = torch.where(greedy_N, logits_NV.argmax(-1), draw(weights_NV, uniforms_N))
+    if greedy_N.any():
+        tokens_N = torch.where(greedy_N, logits_NV.argmax(-1), tokens_N)
     return tokens_N, log_probs_NV.gather(-1, tokens_N[:, None])[:, 0]
