@@ -67,7 +67,7 @@ def load_recipe(name: str, settings: Sequence[str] = (), sets: Sequence[str] = (
     """
     path = shipped().get(name, Path(name))
     if not path.is_file():
-        raise UserError(f"There is no recipe '{name}'.", nearest(name, shipped()) + " Or give the path of a YAML file.")
+        raise UserError(f"There is no recipe and no file '{name}'.", nearest(name, shipped()))
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

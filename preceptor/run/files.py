@@ -5,6 +5,7 @@ with a dot, flushed to the disk, and then renamed. What a killed process leaves 
 removed by the next writer.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -16,10 +17,16 @@ from typing import Any
 
 from preceptor.run.errors import UserError
 
+PROBE = 1 << 20  # bytes that must fit for a failed write not to be blamed on the disk
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; when the block ends well, what was written there takes the place of `path`."""
+    """Yield a temporary path; when the block ends well, what was written there takes the place of `path`.
+
+    Raises:
+        OSError: with ENOSPC and the name of `path`, where the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.writing")
     _remove(temporary)
@@ -35,8 +42,33 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             temporary.replace(path)
         _flush(path.parent, children=False)
+    except Exception as error:
+        _name_full_disk(path, error)
+        raise
     finally:
         _remove(temporary)
+
+
+def _name_full_disk(path: Path, error: Exception) -> None:
+    """Raise ENOSPC with the file's name where a write failed because there was no room.
+
+    Python leaves out the name; torch, safetensors and tokenizers report a full disk as errors of their own, so that
+    only trying to write shows whether it is one. What was half written still takes its room at this time.
+    """
+    if not isinstance(error, (OSError, UserError)):
+        error = _failure_to_write(path.with_name(f".{path.name}.room")) or error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _failure_to_write(probe: Path) -> OSError | None:
+    try:
+        probe.write_bytes(bytes(PROBE))
+    except OSError as error:
+        return error
+    finally:
+        probe.unlink(missing_ok=True)
+    return None
 
 
 def _remove(path: Path) -> None:
