@@ -42,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--from", dest="again_from", metavar="NAME", help="redo this step and what depends on it")
     run.set_defaults(command=_run)
 
+    report = commands.add_parser("report", help="rebuild report.html and summary.json of a run")
+    report.add_argument("run", type=Path, help="run folder, such as runs/demo")
+    report.add_argument("--json", action="store_true", help="print summary.json instead of where the report is")
+    report.set_defaults(command=_report)
+
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="list the shipped recipes").set_defaults(command=_recipe_list)
@@ -55,7 +60,15 @@ def _run(options: argparse.Namespace) -> None:
     from preceptor.recipe.load import load_recipe
     recipe = load_recipe(options.recipe, options.setting, options.set)
     from preceptor.recipe.runner import run_recipe
-    run_recipe(recipe, options.out or Path("runs") / recipe.name, options.again_from)
+    folder = options.out or Path("runs") / recipe.name
+    run_recipe(recipe, folder, options.again_from)
+    from preceptor.cli.report import print_report
+    print_report(folder, as_json=False)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from preceptor.cli.report import print_report
+    print_report(options.run, options.json)
 
 
 def _recipe_list(options: argparse.Namespace) -> None:
