@@ -47,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--json", action="store_true", help="print summary.json instead of where the report is")
     report.set_defaults(command=_report)
 
+    chat = commands.add_parser("chat", help="talk with the result of a run in the terminal")
+    chat.add_argument("run", type=Path, help="run folder")
+    chat.set_defaults(command=_chat)
+
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="list the shipped recipes").set_defaults(command=_recipe_list)
@@ -69,6 +73,11 @@ def _run(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from preceptor.cli.report import print_report
     print_report(options.run, options.json)
+
+
+def _chat(options: argparse.Namespace) -> None:
+    from preceptor.cli.chat import chat
+    chat(options.run)
 
 
 def _recipe_list(options: argparse.Namespace) -> None:

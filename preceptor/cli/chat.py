@@ -1,0 +1,166 @@
+"""`preceptor chat RUN`: talk with the result of a run in the terminal, or put one question to several of its models."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from preceptor.cli.columns import side_by_side
+from preceptor.data.records import Prompt
+from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.local import LocalDecoder
+from preceptor.models.causal import context_length, load_causal
+from preceptor.run.errors import UserError, nearest
+from preceptor.run.manifest import step_folder
+from preceptor.tokenizer.chat import encode_prompt, load_tokenizer
+
+POLICIES = ("ppo_ptx", "ppo", "select", "sft", "base")  # the newest first
+COMPARED = ("base", "sft", "ppo_ptx")
+LONGEST_ANSWER = 256
+HELP = """/compare  show the answers of several models side by side, or stop doing so
+/new      forget the conversation
+/help     show this
+/quit     leave (so does the end of the input)"""
+
+
+def chat(run: Path) -> None:
+    """Answer each line of the standard input, until it ends or says /quit. Answers are greedy: asked again, the same.
+
+    Raises:
+        UserError: there is no run, or no model in it.
+    """
+    from transformers.utils.logging import disable_progress_bar
+    disable_progress_bar()  # a bar for the loading of weights would stand between question and answer
+    found = _policies(run)
+    talk = Talk(found, speaker=next(iter(found)))
+    print(f"{talk.speaker} of {run} answers. /help shows the commands.")
+    for line in _lines():
+        if line == "/quit":
+            return
+        if line.startswith("/"):
+            talk.obey(line)
+        elif line:
+            talk.ask(line)
+
+
+def _policies(run: Path) -> dict[str, Path]:
+    """The model folders of the policies that the run has made so far, the newest first."""
+    found = {}
+    for name in POLICIES:
+        try:
+            folder = step_folder(run, name) / "model"
+        except UserError:  # this recipe has no such step, or has not come so far
+            continue
+        if folder.is_dir():
+            found[name] = folder
+    if not found:
+        raise UserError(f"There is no model to talk with in '{run}'.",
+                        f"Give the folder of a run with a finished step {', '.join(POLICIES[:-1])} or {POLICIES[-1]}.")
+    return found
+
+
+def _lines() -> Iterator[str]:
+    """Lines of the standard input without white space around them; a terminal shows a prompt and can edit the line."""
+    if sys.stdin.isatty():
+        import readline  # noqa: F401  (gives input() a history and keys to edit with)
+    while True:
+        try:
+            line = input("> ") if sys.stdin.isatty() else sys.stdin.readline()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        if not line and not sys.stdin.isatty():
+            return
+        yield line.strip()
+
+
+@dataclass(slots=True)
+class Talk:
+    """A conversation with `speaker`; the other models are loaded when they are first compared."""
+
+    folders: dict[str, Path]
+    speaker: str
+    messages: list[dict[str, str]] = field(default_factory=list)
+    comparing: bool = False
+    decoders: dict[str, LocalDecoder] = field(default_factory=dict)
+
+    def obey(self, command: str) -> None:
+        """Carry out a command other than /quit."""
+        if command == "/new":
+            self.messages = []
+            print("The conversation begins anew.")
+        elif command == "/compare":
+            self.comparing = not self.comparing
+            print(f"Each question goes to {', '.join(self.compared())}; the conversation goes on with {self.speaker}."
+                  if self.comparing else f"Only {self.speaker} answers.")
+        elif command == "/help":
+            print(HELP)
+        else:
+            print(f"There is no command {command}. {nearest(command, ('/compare', '/new', '/help', '/quit'))}")
+
+    def compared(self) -> list[str]:
+        """The models of a comparison that this run has, the speaker last."""
+        others = [name for name in COMPARED if name in self.folders and name != self.speaker]
+        return [*others, self.speaker]
+
+    def ask(self, question: str) -> None:
+        """Put a question, print what is answered, and remember both."""
+        self.messages.append({"role": "user", "content": question})
+        if self.comparing:
+            answers = {name: "".join(self._answer(name)) for name in self.compared()}
+            print(side_by_side(answers, shutil.get_terminal_size().columns))
+            answer = answers[self.speaker]
+        else:
+            answer = self._say(self._answer(self.speaker))
+        self.messages.append({"role": "assistant", "content": answer})
+
+    def _say(self, pieces: Iterator[str]) -> str:
+        """Print an answer while it is written; an interrupt ends the answer, not the conversation."""
+        said = ""
+        print(f"{self.speaker}: ", end="", flush=True)
+        try:
+            for piece in pieces:
+                said += piece
+                print(piece, end="", flush=True)
+        except KeyboardInterrupt:
+            print(" (stopped)", end="")
+        print()
+        return said
+
+    def _answer(self, name: str) -> Iterator[str]:
+        """The answer of a model in pieces; says first what of the conversation the model cannot see."""
+        decoder = self._decoder(name)
+        context = context_length(decoder.model)
+        longest = min(LONGEST_ANSWER, context // 2)
+        messages, whole = fitting(self.messages, decoder.tokenizer, context - longest)
+        if len(messages) < len(self.messages):
+            print(f"({name} no longer sees the first {len(self.messages) - len(messages)} messages: its context is "
+                  f"{context} tokens. /new begins anew.)")
+        if not whole:
+            print(f"({name} sees only the last {context - longest} tokens of the question.)")
+        request = Request(Prompt(id="chat", messages=messages), Sampling(temperature=0, max_tokens=longest), seed=0)
+        return map(printable, decoder.stream(request))
+
+    def _decoder(self, name: str) -> LocalDecoder:
+        if name not in self.decoders:
+            folder = self.folders[name]
+            self.decoders[name] = LocalDecoder(load_causal(folder), load_tokenizer(folder), name=name)
+        return self.decoders[name]
+
+
+def fitting(messages: Sequence[dict[str, str]], tokenizer: Any, room: int) -> tuple[list[dict[str, str]], bool]:
+    """The conversation without as many of its first questions, each with its answer, as `room` tokens cannot hold.
+
+    The last question always stays; the second value says whether it fits, too. Where it does not, the decoder cuts it.
+    """
+    kept = list(messages)
+    while not (whole := len(encode_prompt(tokenizer, Prompt(id="chat", messages=kept))) <= room) and len(kept) > 1:
+        kept = kept[2:]
+    return kept, whole
+
+
+def printable(text: str) -> str:
+    """A text without control characters, with which a model could rewrite the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
