@@ -58,8 +58,9 @@ def choose_shots(demonstrations: Sequence[Conversation], count: int, seed: int) 
     return chosen
 
 
-def few_shot_prompt(prompt: Prompt, shots: dict[str, list[Conversation]], tokenizer: Any, room: int) -> Prompt:
-    """The prompt after solved examples, as many of them as fit into `room` tokens together with it."""
+def few_shot_prompt(prompt: Prompt, shots: dict[str, list[Conversation]], tokenizer: Any,
+                    room: int) -> tuple[Prompt, int]:
+    """The prompt after solved examples, and how many: as many as fit into `room` tokens together with it."""
     text = _text(prompt.messages)
     language = language_of(text)
     question, answer = LABELS[language]
@@ -68,7 +69,7 @@ def few_shot_prompt(prompt: Prompt, shots: dict[str, list[Conversation]], tokeni
               for one in shots[language]]
     while solved and len(encode_text(tokenizer, "".join([*solved, asked]))) > room:
         solved.pop()
-    return _asking(prompt, "".join([*solved, asked]))
+    return _asking(prompt, "".join([*solved, asked])), len(solved)
 
 
 def _text(messages: Sequence[dict[str, Any]]) -> str:

@@ -12,7 +12,6 @@ from torch import nn
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Conversation, Document, Prompt
-from preceptor.data.reward import Reward
 from preceptor.evaluate.answers import JudgedAnswer, as_text, ask, judge
 from preceptor.evaluate.few_shot import STOP, choose_shots, few_shot_prompt, plain_prompt, verbatim
 from preceptor.evaluate.likelihood import divergence, text_likelihood
@@ -41,7 +40,7 @@ class Examination:
     documents: list[Document]
     shots: dict[str, list[Conversation]]
     oracle: Oracle | None
-    reward: Reward | None
+    reward: RewardModel | None
 
 
 def run(step: Step) -> None:
@@ -62,6 +61,9 @@ def run(step: Step) -> None:
         results |= verdict_figures(answers, examination.oracle)
     if examination.reward:
         results |= reward_figures(answers)
+        if examination.reward.truncated:
+            step.say(f"{examination.reward.truncated} answers were scored without the beginning of their prompt, to "
+                     "fit the reward model's context")
     write_jsonl(step.folder / "answers.jsonl", [row for rows in answers.values() for row in rows])
     write_json(step.folder / "results.json", results)
     step.log.write(0, **_headline(results))
@@ -134,10 +136,11 @@ def _answers(step: Step, model: str, examination: Examination, network: nn.Modul
     options = step.options
     stop: tuple[str, ...] = ()
     prompts = examination.prompts
+    if model == "base":
+        prompts = [plain_prompt(prompt) for prompt in prompts]
+    elif model == "base_prompted":
+        prompts = _few_shot_prompts(step, examination, tokenizer, context_length(network) - options.max_tokens)
     if model in TEXT_MODELS:
-        room = context_length(network) - options.max_tokens
-        prompts = [plain_prompt(prompt) if model == "base" else
-                   few_shot_prompt(prompt, examination.shots, tokenizer, room) for prompt in prompts]
         tokenizer, stop = verbatim(tokenizer), STOP
     decoder = LocalDecoder(network, tokenizer, rows=options.rows, name=model)
     progress = step.progress(len(prompts), f"answers of {model}")
@@ -145,6 +148,15 @@ def _answers(step: Step, model: str, examination: Examination, network: nn.Modul
     if decoder.truncated:
         step.say(f"{decoder.truncated} prompts were longer than the context of {model}: their beginning was cut")
     return [as_text(answer) for answer in answers] if model in TEXT_MODELS else answers
+
+
+def _few_shot_prompts(step: Step, examination: Examination, tokenizer: Any, room: int) -> list[Prompt]:
+    asked = [few_shot_prompt(prompt, examination.shots, tokenizer, room) for prompt in examination.prompts]
+    fewer = sum(shown < step.options.shots for _, shown in asked)
+    if fewer:
+        step.say(f"{fewer} of {len(asked)} few-shot prompts show fewer than {step.options.shots} examples: there are "
+                 "no more in that language, or no more fit the context")
+    return [prompt for prompt, _ in asked]
 
 
 def _same_tokens(tokenizer: Any, other: Path) -> bool:

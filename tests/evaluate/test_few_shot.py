@@ -36,11 +36,11 @@ def test_a_plain_prompt_is_its_text_and_a_line_break() -> None:
 
 def test_a_few_shot_prompt_in_words(tokenizer: Any) -> None:
     shots = {"en": [show(1, "Hi", "Hello."), show(2, "One?", "Two.")], "zh": [show(3, "你好", "您好。")]}
-    asked = few_shot_prompt(ask("Who?"), shots, tokenizer, room=1000)
+    asked, shown = few_shot_prompt(ask("Who?"), shots, tokenizer, room=1000)
     assert asked.messages[0]["content"] == ("Question: Hi\nAnswer: Hello.\nQuestion: One?\nAnswer: Two.\n"
                                             "Question: Who?\nAnswer:")
-    assert (asked.id, asked.category, asked.user) == ("p", "open_qa", "u")
-    chinese = few_shot_prompt(ask("她是谁？"), shots, tokenizer, room=1000)
+    assert (asked.id, asked.category, asked.user, shown) == ("p", "open_qa", "u", 2)
+    chinese, _ = few_shot_prompt(ask("她是谁？"), shots, tokenizer, room=1000)
     assert chinese.messages[0]["content"] == "问：你好\n答：您好。\n问：她是谁？\n答："
 
 
@@ -48,8 +48,9 @@ def test_shots_that_do_not_fit_are_left_out_and_the_question_never_is(tokenizer:
     shots = {"en": [show(n, f"Question number {n}?", "A fairly long answer, as answers go.") for n in range(6)]}
     lengths = []
     for room in range(0, 200, 5):
-        text = few_shot_prompt(ask("Who?"), shots, tokenizer, room).messages[0]["content"]
-        assert text.endswith("Question: Who?\nAnswer:")
+        asked, shown = few_shot_prompt(ask("Who?"), shots, tokenizer, room)
+        text = asked.messages[0]["content"]
+        assert text.count("Answer: ") == shown and text.endswith("Question: Who?\nAnswer:")
         lengths.append(len(encode_text(tokenizer, text)))
         assert lengths[-1] <= max(room, lengths[0])
     assert lengths == sorted(lengths) and lengths[0] < lengths[-1]
