@@ -1,5 +1,8 @@
 """Rows of foreign files: each shape becomes the record that it means, and every other row is refused with a cure."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from preceptor.data.foreign import comparison_of, conversation_of, document_of
@@ -87,3 +90,14 @@ def test_a_row_of_no_use_is_refused_with_its_cure(reader, row: dict, said: str) 
     with pytest.raises(UserError, match=said) as caught:
         reader(row, "x", "f")
     assert caught.value.cause.endswith(".") and caught.value.cure.endswith(".")
+
+
+def test_the_examples_of_the_documentation_are_read() -> None:
+    page = (Path(__file__).parents[2] / "docs/own_data.md").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in page.splitlines() if line.lstrip().startswith('{"')]
+    readers = {"text": document_of, "chosen": comparison_of, "candidates": comparison_of, "messages": conversation_of,
+               "output": conversation_of, "completion": conversation_of}
+    assert {next(name for name in readers if name in row) for row in rows} == set(readers)
+    for row in rows:
+        _, ignored = next(readers[name] for name in readers if name in row)(row, "x", "f")
+        assert not ignored
