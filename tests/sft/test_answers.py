@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.data.batches import IGNORE
@@ -42,6 +42,7 @@ def test_every_token_of_a_conversation_of_two_turns_is_counted_or_not_as_the_tem
 turns = st.lists(st.text("ab é你\n?", min_size=1, max_size=12).filter(str.strip), min_size=2, max_size=6)
 
 
+@settings(deadline=None, max_examples=50)
 @given(turns.filter(lambda texts: len(texts) % 2 == 0))
 def test_what_is_counted_are_the_answers_with_their_ends(tokenizer: Any, texts: list[str]) -> None:
     step = Step("sft", Path(), {}, SftOptions(), 0, None)
