@@ -81,7 +81,7 @@ class Rows:
         last_N1 = self.tokens_NT.gather(1, (self.made_N - 1).clamp(max=self.tokens_NT.shape[1] - 1)[:, None])
         # A row that ended may stand at the end of the context: its position must still exist in a learned table.
         position_N1 = self.cached_N.clamp(max=context_length(model) - 1)[:, None]
-        self.cached_N += 1
+        self.cached_N = self.cached_N + 1
         columns = self.cache.get_seq_length() + 1
         column_C = torch.arange(columns, device=last_N1.device)
         hidden_NC = column_C < (columns - self.cached_N)[:, None]
