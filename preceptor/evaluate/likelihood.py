@@ -14,21 +14,20 @@ from preceptor.losses.likelihood import selected_log_probs
 from preceptor.metrics.intervals import Interval, bootstrap_mean
 from preceptor.metrics.language import bits_per_byte, perplexity
 from preceptor.models.causal import context_length, hidden_states
-from preceptor.tokenizer.chat import encode_text
+from preceptor.tokenizer.chat import encode_document
 
 ROWS = 16  # rows in a forward pass: enough to fill the processor, small enough for its memory
 
 
 def text_likelihood(model: nn.Module, tokenizer: Any, documents: Sequence[Document]) -> dict[str, Any]:
-    """Perplexity and bits per byte of documents that end with the end-of-text token.
+    """Perplexity and bits per byte of documents, the end of each one included.
 
     Returns:
         `perplexity`, `bits_per_byte`, and where the documents are of several languages `perplexity_by_language`.
     """
     sums: dict[str, tuple[float, int]] = {}
     for language in dict.fromkeys(document.language or "unknown" for document in documents):
-        examples = [Example.of_text(one.id, [*encode_text(tokenizer, one.text), tokenizer.eos_token_id])
-                    for one in documents if (one.language or "unknown") == language]
+        examples = [encode_document(tokenizer, one) for one in documents if (one.language or "unknown") == language]
         sums[language] = total_nats(model, examples, rows=ROWS, length=context_length(model),
                                     pad=tokenizer.pad_token_id)
     nats, tokens = (sum(part) for part in zip(*sums.values(), strict=True))

@@ -1,9 +1,7 @@
 """The pretraining stage: a Llama-style model from scratch on packed documents."""
 
 import math
-from typing import Any
 
-from preceptor.data.batches import Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Document
@@ -12,7 +10,7 @@ from preceptor.learn.language import language_loss, total_nats
 from preceptor.models.causal import build_llama, parameter_count, save_model
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
-from preceptor.tokenizer.chat import encode_text, load_tokenizer
+from preceptor.tokenizer.chat import encode_document, load_tokenizer
 
 
 def run(step: Step) -> None:
@@ -21,7 +19,7 @@ def run(step: Step) -> None:
     tokenizer = load_tokenizer(step.input("tokenizer", "model"))
     documents = read_jsonl(step.input("corpus"), Document)
     held_out = read_jsonl(step.input("validation"), Document) if "validation" in step.inputs else []
-    examples = text_examples(tokenizer, documents)
+    examples = [encode_document(tokenizer, document) for document in documents]
     if options.width % options.heads:
         raise UserError(f"The width {options.width} of step '{step.name}' is not a multiple of its {options.heads} "
                         "heads.", f"Choose --set {step.name}.heads so that it divides the width.")
@@ -35,7 +33,7 @@ def run(step: Step) -> None:
     step.plan(parameters=parameter_count(model), corpus_tokens=tokens, optimiser_steps=options.steps,
               tokens_to_see=seen, passes=seen / tokens)
 
-    validation = text_examples(tokenizer, held_out)
+    validation = [encode_document(tokenizer, document) for document in held_out]
     validation_bytes = sum(len(document.text.encode()) for document in held_out)
 
     def measure(number: int) -> dict[str, float] | None:
@@ -49,9 +47,3 @@ def run(step: Step) -> None:
     fit(model, batches, language_loss, options, folder=step.folder, log=step.log,
         progress=step.progress(options.steps), after_step=measure)
     save_model(model, tokenizer, step.folder / "model")
-
-
-def text_examples(tokenizer: Any, documents: list[Document]) -> list[Example]:
-    """Documents as examples that end with the end-of-text token."""
-    end = tokenizer.eos_token_id
-    return [Example.of_text(document.id, [*encode_text(tokenizer, document.text), end]) for document in documents]

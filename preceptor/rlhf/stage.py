@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import nn
 
-from preceptor.data.batches import Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Document, Prompt
@@ -20,7 +19,7 @@ from preceptor.rlhf.options import RlhfOptions
 from preceptor.rlhf.rollouts import Rollouts
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
-from preceptor.tokenizer.chat import encode_prompt, encode_text, load_tokenizer
+from preceptor.tokenizer.chat import encode_document, encode_prompt, load_tokenizer
 from preceptor.tokenizer.fingerprint import fingerprint
 
 
@@ -89,8 +88,7 @@ def _pretraining_mix(step: Step, tokenizer: Any, model: ActorCritic, steps: int)
     options: RlhfOptions = step.options
     if not options.ptx_coefficient:
         return []
-    examples = [Example.of_text(document.id, [*encode_text(tokenizer, document.text), tokenizer.eos_token_id])
-                for document in read_jsonl(step.input("corpus"), Document)]
+    examples = [encode_document(tokenizer, document) for document in read_jsonl(step.input("corpus"), Document)]
     batches = PackedBatches(examples, rows=options.ptx_rows, length=context_length(model["policy"]),
                             pad=tokenizer.pad_token_id, seed=step.seed, steps=steps)
     return [Term("ptx", batches, ptx_loss, options.ptx_coefficient)]

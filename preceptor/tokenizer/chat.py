@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.data.batches import IGNORE, Example
-from preceptor.data.records import Conversation, Prompt
+from preceptor.data.records import Conversation, Document, Prompt
 from preceptor.run.errors import UserError
 
 END, PAD = "<|end|>", "<|pad|>"  # never the same token: a masked pad must not mask the end of an answer
@@ -51,6 +51,16 @@ def load_tokenizer(source: Path | str) -> Any:
 def encode_text(tokenizer: Any, text: str) -> list[int]:
     """The tokens of a text, without special tokens around it."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def encode_document(tokenizer: Any, document: Document) -> Example:
+    """A text to pretrain on, between two end-of-text tokens, as GPT-2's was.
+
+    From the one in front the model learns how a text begins. Without it the first token of every answer came out of
+    nothing that was ever trained.
+    """
+    end = tokenizer.eos_token_id
+    return Example.of_text(document.id, [end, *encode_text(tokenizer, document.text), end])
 
 
 def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
