@@ -12,6 +12,7 @@ import pytest
 from preceptor.cli.main import main
 from preceptor.run import files, machine
 from preceptor.run.files import hash_path
+from preceptor.run.log import Log
 from preceptor.run.manifest import locked
 
 Refuse = Callable[..., str]
@@ -181,6 +182,17 @@ def test_a_full_disk_loses_nothing(refuse: Refuse, whole: tuple[Path, str], tmp_
     assert not [path for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"], "half a file was left"
     assert main([str(argument) for argument in command]) == 0
     assert hash_path(tmp_path / "run" / MODEL) == model
+
+
+def test_a_disk_that_fills_up_under_the_log_is_named_too(refuse: Refuse, whole: tuple[Path, str], tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "_append", full)
+        assert "preceptor: Writing failed: No space left on device. Make room" in refuse(
+            "run", whole[0], "--out", tmp_path / "run")
 
 
 def test_a_mistake_of_ours_is_not_blamed_on_the_disk(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
-        print(f"preceptor: Writing failed: {error.strerror} ('{error.filename}').\n"
+        where = f" ('{error.filename}')" if error.filename else ""  # a write into an open file does not know its name
+        print(f"preceptor: Writing failed: {error.strerror}{where}.\n"
               "Make room or give another folder with --out, then run the same command again: it goes on.",
               file=sys.stderr)
         return 2
