@@ -34,7 +34,7 @@ def test_perplexity_is_that_of_one_text_at_a_time(networks: dict[str, nn.Module]
     documents = read_jsonl(village / "corpus.jsonl", Document)[:25]
     nats: dict[str, list[float]] = {"en": [], "zh": []}
     for document in documents:
-        tokens = [*encode_text(tokenizer, document.text), tokenizer.eos_token_id]
+        tokens = [tokenizer.eos_token_id, *encode_text(tokenizer, document.text), tokenizer.eos_token_id]
         assert len(tokens) <= 256  # no text is cut, so that the plain way is right
         nats[document.language] += [-value for value in log_probs(networks["sft"], tokens)]
     found = text_likelihood(networks["sft"], tokenizer, documents)
