@@ -36,6 +36,9 @@ def cores() -> int:
 def prepare(seed: int) -> None:
     """Make the process ready to train: allocator, threads, deterministic algorithms, seeded generators."""
     import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # a bar for each model loaded or saved would drown our own progress
 
     tune_allocator()
     torch.set_num_threads(cores())
