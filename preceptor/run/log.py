@@ -51,6 +51,7 @@ def read_log(path: Path) -> dict[str, dict[int, dict[str, Any]]]:
     for line in _lines(path):
         if line.get("fresh"):
             metrics[line["step"]] = {}
+            continue
         metrics.setdefault(line["step"], {}).setdefault(line["at"], {}).update(line["metrics"])
     return {step: dict(sorted(positions.items())) for step, positions in metrics.items()}
 
