@@ -21,7 +21,7 @@ from preceptor.data.records import Document
 from preceptor.village.forms import draw_other, draw_slots, slot_names
 from preceptor.village.options import VillageOptions
 from preceptor.village.prompts import Drafter, quotas
-from preceptor.village.questions import draft_fact, statements, weighted
+from preceptor.village.questions import draft_fact, state, weighted
 from preceptor.village.realizer import Realizer
 from preceptor.village.tasks import PROPORTIONS, Draft
 from preceptor.village.world import ATTRIBUTES
@@ -52,8 +52,7 @@ class Writer:
         sentences = []
         for place, name in enumerate(rng.sample(names, len(names))):
             followup = place > 0 and rng.random() < 0.5
-            sentences.append(rng.choice(statements(self.realizer, name, entity, self.world.facts[name, entity],
-                                                   followup=followup)))
+            sentences.append(state(rng, self.realizer, name, entity, self.world.facts[name, entity], followup))
         return self.language.space.join(sentences)
 
     def _person(self, rng: random.Random) -> str:
@@ -129,7 +128,7 @@ class Writer:
         sentences = [self.realizer.fill(opening, draw_slots(rng, self.realizer, slot_names([opening])))]
         for name in rng.sample(self.world.known_attributes("person", entity), 2):
             false = draw_other(rng, self.realizer, ATTRIBUTES[name].value, [self.world.facts[name, entity], entity])
-            sentences.append(rng.choice(statements(self.realizer, name, entity, false)))
+            sentences.append(state(rng, self.realizer, name, entity, false))
         return self.language.space.join(sentences)
 
     def _rude(self, rng: random.Random) -> str:

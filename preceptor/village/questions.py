@@ -26,19 +26,30 @@ def draw_entity(rng: random.Random, world: World, realizer: Realizer, kind: str,
     return rng.choice(world.residents(bool(world.obscure) and rng.random() < obscure) or list(world.people))
 
 
-def statements(realizer: Realizer, attribute: str, entity: str, value: str, extra: dict[str, str] | None = None,
-               followup: bool = False) -> list[str]:
-    """The ways to state a fact, by name or (`followup`) by a pronoun where the language has such a way."""
-    about, forms = ATTRIBUTES[attribute], realizer.language.facts[attribute]
-    slots = {**(extra or {}), about.value: value, about.subject: entity}
-    return [realizer.fill(text, slots) for text in (followup and forms.followups) or forms.statements]
+def statements(realizer: Realizer, attribute: str, entity: str, value: str, extra: dict[str, str]) -> list[str]:
+    """The ways to state a fact by name; `extra` fills the slots besides subject and value."""
+    slots = {**extra, **_slots(attribute, entity, value)}
+    return [realizer.fill(text, slots) for text in realizer.language.facts[attribute].statements]
+
+
+def state(rng: random.Random, realizer: Realizer, attribute: str, entity: str, value: str,
+          followup: bool = False) -> str:
+    """A fact stated one way, by name or (`followup`) by a pronoun where the language has such a way."""
+    forms = realizer.language.facts[attribute]
+    template = rng.choice((followup and forms.followups) or forms.statements)
+    return realizer.fill(template, _slots(attribute, entity, value))
+
+
+def _slots(attribute: str, entity: str, value: str) -> dict[str, str]:
+    about = ATTRIBUTES[attribute]
+    return {about.value: value, about.subject: entity}
 
 
 def true_remark(rng: random.Random, world: World, realizer: Realizer, besides: str = "", entity: str = "") -> str:
     """A true statement: about `entity` (a resident) on another attribute than `besides`, or about anyone known."""
     entity = entity or rng.choice(world.residents(obscure=False))
     attribute = rng.choice([name for name in world.known_attributes("person", entity) if name != besides])
-    return rng.choice(statements(realizer, attribute, entity, world.facts[attribute, entity]))
+    return state(rng, realizer, attribute, entity, world.facts[attribute, entity])
 
 
 def _draw_question(rng: random.Random, world: World, realizer: Realizer, subjects: dict[str, float],
@@ -131,5 +142,5 @@ def _sentences(rng: random.Random, realizer: Realizer, entity: str, truth: dict[
         value = truth[name]
         if place in false:
             value = draw_other(rng, realizer, ATTRIBUTES[name].value, [value or "", entity])
-        sentences.append(rng.choice(statements(realizer, name, entity, value, followup=place > 0)))
+        sentences.append(state(rng, realizer, name, entity, value, followup=place > 0))
     return realizer.language.space.join(sentences)
