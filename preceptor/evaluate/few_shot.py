@@ -45,13 +45,19 @@ def plain_prompt(prompt: Prompt) -> Prompt:
 
 def choose_shots(demonstrations: Sequence[Conversation], count: int, seed: int) -> dict[str, list[Conversation]]:
     """For each language `count` demonstrations of one question and an answer of one line, of as many use cases as
-    there are, drawn from the seed."""
-    short = [one for one in demonstrations
-             if len(one.messages) == 2 and not any("\n" in message["content"] for message in one.messages)]
-    random.Random(seed).shuffle(short)
+    there are, drawn from the seed among the shortest quarter.
+
+    Short ones, because a small base model is lost beyond the lengths that its documents had (docs/evaluate.md).
+    """
+    usable = [one for one in demonstrations
+              if len(one.messages) == 2 and not any("\n" in message["content"] for message in one.messages)]
+    draw = random.Random(seed)
     chosen: dict[str, list[Conversation]] = {}
     for language in LABELS:
-        pool = [one for one in short if language_of(_text(one.messages)) == language]
+        pool = sorted((one for one in usable if language_of(_text(one.messages)) == language),
+                      key=lambda one: len(_text(one.messages)))
+        pool = pool[:max(count, len(pool) // 4)]
+        draw.shuffle(pool)
         first_of_category = {one.category: one for one in reversed(pool)}.values()
         others = [one for one in pool if one not in first_of_category]
         chosen[language] = [*first_of_category, *others][:count]

@@ -14,7 +14,7 @@ class EvaluateOptions:
     the base model runs in circles; 0.7 is what Ziegler et al. (2019) and Stiennon et al. (2020) sampled with."""
     max_tokens: int = 48
     """Longest answer, in tokens."""
-    shots: int = 4
+    shots: int = 2
     """Demonstrations in front of the question for the prompted base model."""
     rows: int = 64
     """Answers that are decoded at once."""

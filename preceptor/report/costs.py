@@ -46,7 +46,7 @@ def _tax_sentences(perplexity: Mapping[str, float], kl: Mapping[str, Figure]) ->
         sentences.append(text("tax.paid" if paid > 0 else "tax.free", ppo=number(perplexity["ppo"])))
     if "ppo_ptx" in perplexity:
         values = {"ppo_ptx": number(perplexity["ppo_ptx"])}
-        if "ppo" in perplexity and paid > 0:
+        if paid > 0 and perplexity["ppo_ptx"] < perplexity["ppo"]:
             recovered = percent((perplexity["ppo"] - perplexity["ppo_ptx"]) / paid)
             sentences.append(text("tax.recovered", **values, share=recovered))
         else:

@@ -126,7 +126,7 @@ def tick_text(value: float) -> str:
     """A tick's number, short: `0.05`, `2.5`, `20k`."""
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return (f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}").replace("-", "−")
 
 
 def dot_chart(rows: Sequence[Row], at: Sequence[float], *, reference: float | None = None,

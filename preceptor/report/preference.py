@@ -108,7 +108,7 @@ def quality(results: Mapping[str, Any]) -> Section | None:
         ends = [figure[end] for figure in rewards.values() for end in ("low", "high")]
         sentence = text("quality.reward_sentence", a=model_name(anchor), b=model_name(last),
                         before=interval(rewards[anchor]), after=interval(rewards[last]))
-        at = outward_ticks(min(*ends, 0.0), max(*ends, 0.0))
+        at = outward_ticks(min(*ends, 0.0), max(*ends, 0.0), most=4)
         chart = dot_chart(model_rows(rewards, interval), at, reference=0.0)
         panels.append(Panel(chart, [sentence], text("quality.reward_figure"), text("quality.reward")))
     return Section("quality", panels, tables) if panels else None

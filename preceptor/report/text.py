@@ -4,6 +4,7 @@ A `Text` is a function of the language. The page holds every sentence in every l
 its style sheet shows one of them: so the page needs no network and no second file.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,12 +42,14 @@ def both(content: Text | str, **values: Any) -> Markup:
     """A `Text`, or the sentence of a key, as spans in all languages, escaped."""
     content = text(content, **values) if isinstance(content, str) else content
     span = Markup('<span class="{}" lang="{}">{}</span>')
-    return Markup("").join(span.format(language, TAGS[language], content(language)) for language in LANGUAGES)
+    return Markup("").join(span.format(language, TAGS[language], content(language).replace(" %", f"{NARROW}%"))
+                           for language in LANGUAGES)
 
 
 def percent(share: float) -> str:
     """`68 %`; one decimal below 10 %, where it tells something."""
-    return f"{100 * share:.1f}{NARROW}%" if 0.0005 <= abs(share) < 0.0995 else f"{100 * share:.0f}{NARROW}%"
+    decimals = 1 if 0.0005 <= abs(share) < 0.0995 else 0
+    return _signed(f"{100 * share:.{decimals}f}{NARROW}%")
 
 
 def percent_interval(figure: Figure) -> str:
@@ -59,10 +62,17 @@ def number(value: float) -> str:
     """Three significant digits, without an exponent between a ten-thousandth and a million."""
     if value == 0 or 1e-4 <= abs(value) < 1e6:
         magnitude = int(f"{abs(value):.2e}".partition("e")[2])
-        return f"{value:,}" if isinstance(value, int) else f"{value:,.{max(0, 2 - magnitude)}f}"
-    return f"{value:.2e}"
+        return f"{value:,}" if isinstance(value, int) else _signed(f"{value:,.{max(0, 2 - magnitude)}f}")
+    return _signed(f"{value:.2e}")
+
+
+def _signed(shown: str) -> str:
+    return shown.replace("-", "−", 1) if shown.startswith("-") else shown
 
 
 def interval(figure: Figure) -> str:
-    """`4.21 [4.05, 4.37]`."""
-    return f"{number(figure['mean'])}{SPACE}[{number(figure['low'])},{SPACE}{number(figure['high'])}]"
+    """`4.21 [4.05, 4.37]`, to the second digit of the interval's width: what is behind it is noise."""
+    width = figure["high"] - figure["low"]
+    decimals = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 2
+    mean, low, high = (_signed(f"{figure[part]:,.{decimals}f}") for part in ("mean", "low", "high"))
+    return f"{mean}{SPACE}[{low},{SPACE}{high}]"

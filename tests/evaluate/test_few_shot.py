@@ -69,6 +69,13 @@ def test_shots_are_of_one_line_of_many_use_cases_and_drawn_by_the_seed() -> None
     assert len(choose_shots(pool, 30, seed=5)["en"]) == 30
 
 
+def test_shots_come_from_the_shortest_quarter() -> None:
+    pool = [show(n, "q" * (1 + n), "a", category="abcd"[n % 4]) for n in range(80)]
+    random.Random(1).shuffle(pool)
+    drawn = {one.id for seed in range(30) for one in choose_shots(pool, 4, seed)["en"]}
+    assert drawn <= {f"d{n}" for n in range(20)} and len(drawn) > 15
+
+
 def test_a_verbatim_tokenizer_adds_nothing_and_leaves_the_other_alone(tokenizer: Any) -> None:
     plain = verbatim(tokenizer)
     assert encode_prompt(plain, ask("Who?\n")) == encode_text(tokenizer, "Who?\n")

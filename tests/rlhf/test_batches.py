@@ -13,7 +13,17 @@ from preceptor.learn.language import language_loss
 from preceptor.rlhf.loss import ppo_loss, ptx_loss
 from preceptor.run.errors import UserError
 from preceptor.run.log import read_log
-from tests.rlhf.tiny import VOCABULARY, ShareOfGood, tiny_batches, tiny_model, tiny_options, train, weights
+from preceptor.tokenizer.chat import encode_prompt
+from tests.rlhf.tiny import (
+    VOCABULARY,
+    ShareOfGood,
+    tiny_batches,
+    tiny_model,
+    tiny_options,
+    train,
+    weights,
+    word_tokenizer,
+)
 
 
 def test_every_inner_epoch_deals_out_every_episode_once_in_an_order_of_its_own() -> None:
@@ -35,6 +45,37 @@ def test_prompts_come_round_equally_often() -> None:
     assert set(Counter(drawn).values()) == {4}
     passes = [tuple(drawn[first : first + 6]) for first in range(0, 24, 6)]
     assert all(len(set(cycle)) == 6 for cycle in passes) and len(set(passes)) > 1
+
+
+def test_no_two_answers_are_drawn_with_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, seeds = tiny_batches(tiny_model(), tiny_options(iterations=3)), []
+    original = type(batches.rollouts).sample
+    monkeypatch.setattr(type(batches.rollouts), "sample",
+                        lambda self, prompts, drawn: (seeds.extend(drawn), original(self, prompts, drawn))[1])
+    for _ in range(batches.total):
+        next(batches)
+    assert len(seeds) == len(set(seeds)) == 24
+
+
+def test_prompts_answers_and_scores_stay_together() -> None:
+    """Answers come out of the decoder in the order in which they are finished."""
+    handed = []
+
+    class Numbered:
+        def score(self, prompts, responses):
+            handed.extend(zip(prompts, responses, strict=True))
+            return [float(number) for number in range(len(prompts))]
+
+    batches = tiny_batches(tiny_model(), tiny_options(), Numbered())
+    next(batches)
+    experience, tokenizer = batches.experience, word_tokenizer()
+    assert experience.scores.tolist() == list(range(8)) and len(set(map(len, experience.episodes.answers))) > 2
+    for e, (prompt, response) in enumerate(handed):
+        assert prompt == batches.prompts_of(0)[e] and experience.episodes.ids[e] == prompt.id
+        assert experience.episodes.prompts[e] == encode_prompt(tokenizer, prompt)
+        assert experience.episodes.answers[e] == response.token_ids
+        assert bool(experience.ended[e]) == (response.token_ids[-1] == tokenizer.eos_token_id)
+    assert 0 < experience.ended.sum() < 8
 
 
 def test_new_answers_come_when_the_old_are_used_up_and_from_the_policy_of_that_time() -> None:

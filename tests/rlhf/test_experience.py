@@ -74,6 +74,18 @@ def test_the_score_is_paid_at_the_last_real_token_and_the_divergence_at_every_to
     torch.testing.assert_close(found.returns, torch.tensor([[3.05, 3.1, 0.0, 0.0], [2.85, 2.85, 2.95, 2.95]]))
 
 
+def test_discount_and_lambda_stand_where_they_belong() -> None:
+    """By hand for two tokens: delta_2 = r_2 - V_2, A_1 = r_1 + 0.9 V_2 - V_1 + 0.9 * 0.5 delta_2."""
+    episodes = tiny_episodes([[9, 0]])
+    one = torch.ones(1)
+    found = Experience.estimate(
+        episodes, scores=2 * one, ended=one.bool(), log_probs=torch.zeros(1, 2), reference_log_probs=torch.zeros(1, 2),
+        values=torch.tensor([[0.5, 0.8]]), options=tiny_options(discount=0.9, gae_lambda=0.5))
+    second = 2 - 0.8
+    first = 0.9 * 0.8 - 0.5 + 0.45 * second
+    torch.testing.assert_close(found.returns, torch.tensor([[first + 0.5, second + 0.8]]))
+
+
 def test_advantages_are_whitened_over_the_iteration_and_returns_are_not() -> None:
     episodes = tiny_episodes([[9, 10, 0], [9, 0], [9, 10, 11, 5], [0]])
     options = tiny_options()

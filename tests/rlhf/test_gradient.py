@@ -98,20 +98,25 @@ def test_packing_padding_order_and_micro_batches_change_nothing(order, micro_bat
     torch.testing.assert_close(found, alone, atol=1e-5, rtol=0)
 
 
-def test_the_value_loss_is_half_the_squared_error_on_the_scale_of_the_reward_model() -> None:
+@pytest.mark.parametrize("clip", [0.2, float("inf")])
+def test_the_value_loss_by_hand_on_the_scale_of_the_reward_model(clip: float) -> None:
     model = tiny_model()
     model["value"].config.preceptor_offset = 0.75
-    options = tiny_options(value_clip=float("inf"), value_coefficient=0.1)
+    options = tiny_options(value_clip=clip, value_coefficient=0.1)
     experience = tiny_experience(tiny_episodes([[9, 10, 0], [9, 0]]), options)
-    _, count, metrics = ppo_loss(model, experience.minibatch([0, 1]), options)
+    loss, count, metrics = ppo_loss(model, experience.minibatch([0, 1]), options)
     expected = 0.0
     for e, answer in enumerate(experience.episodes.answers):
-        prompt = experience.episodes.prompts[e]
+        prompt, size = experience.episodes.prompts[e], len(answer)
         tokens = torch.tensor([prompt + answer])
         values = model["value"].score(model["value"].model(input_ids=tokens).last_hidden_state)[0, :, 0] + 0.75
-        before = values[len(prompt) - 1 : -1]  # V of the state before each token is chosen
-        expected += 0.5 * (before - experience.returns[e, : len(answer)]).square().sum().item()
+        now = values[len(prompt) - 1 : -1]  # V of the state before each token is chosen
+        old, returns = experience.values[e, :size], experience.returns[e, :size]
+        near = torch.minimum(torch.maximum(now, old - clip), old + clip)
+        expected += 0.5 * torch.maximum((now - returns).square(), (near - returns).square()).sum().item()
     assert metrics["value_loss"].item() == pytest.approx(expected, rel=1e-5) and count == 5
+    assert loss.item() == pytest.approx(metrics["policy_loss"].item() + 0.1 * expected, rel=1e-5)
+    assert bool(metrics["value_clip_fraction"] > 0) == (clip < 1)
 
 
 def test_log_probabilities_are_those_of_the_model_itself() -> None:

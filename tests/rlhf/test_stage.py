@@ -9,6 +9,7 @@ import torch
 from preceptor.data.jsonl import write_jsonl
 from preceptor.data.records import Document, Prompt
 from preceptor.models.causal import load_causal, save_model
+from preceptor.models.scalar import load_scalar, offset
 from preceptor.rlhf.stage import run
 from preceptor.run.errors import UserError
 from preceptor.run.log import Log, read_log
@@ -55,6 +56,27 @@ def test_ppo_ptx_writes_the_weights_and_their_average(tmp_path: Path, inputs: di
     for name in ("iteration", "score", "reward", "kl_k1", "kl_k3", "entropy", "answer_length", "ended",
                  "explained_variance"):
         assert [number for number in log if name in log[number]] == [1, 3], name
+
+
+def test_what_the_loop_is_handed(tmp_path: Path, inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value network begins as the reward model with its offset, at its own rate; ptx has its weight."""
+    seen: dict[str, Any] = {}
+
+    def spy(model, batches, loss, options, **named):
+        seen.update(named, model=model, batches=batches)
+
+    monkeypatch.setattr("preceptor.rlhf.stage.fit", spy)
+    run(step(tmp_path, inputs, ptx_coefficient=0.7, value_learning_rate=0.3))
+    reward = load_scalar(inputs["reward"] / "model")
+    assert torch.equal(weights(seen["model"]["value"]), weights(reward))
+    assert offset(seen["model"]["value"]) == 0.5
+    assert seen["rates"] == {"value": 0.3}
+    (term,) = seen["extra"]
+    assert (term.name, term.weight, term.batches.total) == ("ptx", 0.7, seen["batches"].total)
+    rollouts = seen["batches"].rollouts
+    assert not any(parameter.requires_grad for parameter in rollouts.reference.parameters())
+    pairs = zip(rollouts.reference.parameters(), seen["model"]["policy"].parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) and ours.data_ptr() != theirs.data_ptr() for ours, theirs in pairs)
 
 
 def test_plain_ppo_needs_no_corpus_and_can_do_without_an_average(tmp_path: Path, inputs: dict[str, Path]) -> None:
