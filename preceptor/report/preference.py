@@ -1,6 +1,7 @@
 """The sections that rest on a judge: preference, truthfulness, quality, use cases."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
@@ -22,6 +23,7 @@ from preceptor.report.text import Figure, Text, both, interval, joined, named, n
 AXES = ("accuracy", "relevance", "naturalness", "concision")
 TRUTH = ("correct", "false_assertions", "needless_refusals", "right_refusals")
 CHANCE = 0.5
+likert_mean = partial(interval, decimals=2)
 
 
 def preference(results: Mapping[str, Any]) -> Section | None:
@@ -98,17 +100,17 @@ def quality(results: Mapping[str, Any]) -> Section | None:
         axis = max(changes, key=lambda name: abs(changes[name]))
         overall = {model: axes["overall"] for model, axes in likert.items()}
         sentence = text("quality.sentence", a=model_name(anchor), b=model_name(last), axis=named("quality", axis),
-                        before=interval(overall[anchor]), after=interval(overall[last]),
+                        before=likert_mean(overall[anchor]), after=likert_mean(overall[last]),
                         axis_before=number(likert[anchor][axis]["mean"]), axis_after=number(likert[last][axis]["mean"]))
-        panels.append(Panel(dot_chart(model_rows(overall, interval), range(1, 8)), [sentence], text("quality.figure"),
+        panels.append(Panel(dot_chart(model_rows(overall, likert_mean), range(1, 8)), [sentence], text("quality.figure"),
                             text("quality.overall")))
         columns = {axis: {model: axes[axis] for model, axes in likert.items()} for axis in AXES}
-        tables.append(model_table(columns, {axis: named("quality", axis) for axis in AXES}, interval))
+        tables.append(model_table(columns, {axis: named("quality", axis) for axis in AXES}, likert_mean))
     if rewards := results.get("reward"):
         ends = [figure[end] for figure in rewards.values() for end in ("low", "high")]
         sentence = text("quality.reward_sentence", a=model_name(anchor), b=model_name(last),
                         before=interval(rewards[anchor]), after=interval(rewards[last]))
-        at = outward_ticks(min(*ends, 0.0), max(*ends, 0.0), most=4)
+        at = outward_ticks(min(*ends, 0.0), max(*ends, 0.0), most=3)
         chart = dot_chart(model_rows(rewards, interval), at, reference=0.0)
         panels.append(Panel(chart, [sentence], text("quality.reward_figure"), text("quality.reward")))
     return Section("quality", panels, tables) if panels else None

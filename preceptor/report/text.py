@@ -70,9 +70,10 @@ def _signed(shown: str) -> str:
     return shown.replace("-", "−", 1) if shown.startswith("-") else shown
 
 
-def interval(figure: Figure) -> str:
-    """`4.21 [4.05, 4.37]`, to the second digit of the interval's width: what is behind it is noise."""
+def interval(figure: Figure, decimals: int | None = None) -> str:
+    """`4.21 [4.05, 4.37]`, unless told otherwise to the second digit of its width: what is behind that is noise."""
     width = figure["high"] - figure["low"]
-    decimals = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 2
+    if decimals is None:
+        decimals = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 2
     mean, low, high = (_signed(f"{figure[part]:,.{decimals}f}") for part in ("mean", "low", "high"))
     return f"{mean}{SPACE}[{low},{SPACE}{high}]"
