@@ -102,8 +102,8 @@ def quality(results: Mapping[str, Any]) -> Section | None:
         sentence = text("quality.sentence", a=model_name(anchor), b=model_name(last), axis=named("quality", axis),
                         before=likert_mean(overall[anchor]), after=likert_mean(overall[last]),
                         axis_before=number(likert[anchor][axis]["mean"]), axis_after=number(likert[last][axis]["mean"]))
-        panels.append(Panel(dot_chart(model_rows(overall, likert_mean), range(1, 8)), [sentence], text("quality.figure"),
-                            text("quality.overall")))
+        chart = dot_chart(model_rows(overall, likert_mean), range(1, 8))
+        panels.append(Panel(chart, [sentence], text("quality.figure"), text("quality.overall")))
         columns = {axis: {model: axes[axis] for model, axes in likert.items()} for axis in AXES}
         tables.append(model_table(columns, {axis: named("quality", axis) for axis in AXES}, likert_mean))
     if rewards := results.get("reward"):
