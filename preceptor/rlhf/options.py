@@ -42,8 +42,8 @@ class RlhfOptions(FitOptions):
     """Weight of the mean token loss on pretraining text against the mean token loss of PPO; 0 is plain PPO."""
     ptx_rows: int = 8
     """Packed rows of pretraining text, as wide as the model's context, in each optimiser step."""
-    learning_rate: float = 2e-4
-    """Peak learning rate of the policy (InstructGPT: about 1e-5, for networks a thousand times as large)."""
+    learning_rate: float = 1e-4
+    """Peak learning rate of the policy, for a million weights (InstructGPT: about 1e-5, for a thousand million)."""
     schedule: Literal["cosine", "linear", "constant"] = "constant"
     """Shape of the learning rate after the warm-up."""
     warmup: float = 0.1
