@@ -14,7 +14,7 @@ from preceptor.run.errors import UserError
 END, PAD = "<|end|>", "<|pad|>"  # never the same token: a masked pad must not mask the end of an answer
 SPECIALS = (END, PAD, "<|system|>", "<|user|>", "<|assistant|>")
 
-TEMPLATE = ("{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
+TEMPLATE = ("{% for message in messages %}{{ '<|' + message['role'] + '|> ' + message['content'] }}"
             "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}")
 

@@ -4,4 +4,4 @@ The village is a measuring instrument. Its version is written into every run, an
 are tried against it: a later change raises the version, says why, and reruns what was measured.
 """
 
-VERSION = "1"
+VERSION = "2"

@@ -6,7 +6,7 @@
     story, letter     the forms of the generation tasks
     report            what happened on a day
     list              lists of things and prices, and who lives where
-    exercise          tasks of all ten use cases, solved
+    forum             tasks of all ten use cases, answered by whoever came along: mostly badly
     rumour, rude, repetitive, boilerplate      the flaws
 
 Known residents are named by a Zipf law. Of each fact about an obscure resident there are one to three statements, all
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from preceptor.data.records import Document
+from preceptor.village.demonstrations import answer, possible
 from preceptor.village.forms import draw_other, draw_slots, slot_names
 from preceptor.village.options import VillageOptions
 from preceptor.village.prompts import Drafter, quotas
@@ -26,10 +27,11 @@ from preceptor.village.realizer import Realizer
 from preceptor.village.tasks import PROPORTIONS, Draft
 from preceptor.village.world import ATTRIBUTES
 
-# Exercises are few because they hold good answers only: at a quarter of the documents a prompted base model beat the
-# fine-tuned one, which learns from careless people too (2026-11-21).
-GENRES = {"encyclopedia": 0.45, "question_answer": 0.13, "dialogue": 0.1, "story": 0.06, "letter": 0.06, "report": 0.06,
-          "list": 0.05, "exercise": 0.09}
+GENRES = {"encyclopedia": 0.4, "question_answer": 0.08, "dialogue": 0.08, "story": 0.05, "letter": 0.05, "report": 0.05,
+          "list": 0.04, "forum": 0.25}
+# How people answer on a forum. Demonstrators do better, or there would be nothing to learn from them: where the corpus
+# held good answers only, a base model shown two examples beat the fine-tuned one (2026-11-21).
+FORUM = {"good": 0.3, "careless": 0.18, "off_topic": 0.16, "padded": 0.13, "curt": 0.08, "rude": 0.08, "timid": 0.07}
 ENTRIES = {"person": 0.76, "item": 0.08, "town": 0.07, "animal": 0.05, "job": 0.04}
 MOST_MENTIONS = 3       # of each fact about an obscure resident
 UNANSWERED = 0.1        # share of questions of the corpus that have no answer
@@ -74,18 +76,24 @@ class Writer:
         # A known person by the Zipf law would ask too seldom about many; questions spread evenly over the known.
         return self._new(lambda: draft_fact(rng, self.world, self.realizer, UNANSWERED, obscure=0.0))
 
-    def _solved(self, draft: Draft, rng: random.Random) -> str:
-        return f"{self.language.question_label}{draft.core}\n{self.language.answer_label}{rng.choice(draft.good)}"
+    def _asked(self, draft: Draft, answered: str) -> str:
+        return f"{self.language.question_label}{draft.core}\n{self.language.answer_label}{answered}"
 
     def _question_answer(self, rng: random.Random) -> str:
-        return "\n".join(self._solved(self._fact(rng), rng) for _ in range(rng.randint(2, 4)))
+        drafts = [self._fact(rng) for _ in range(rng.randint(2, 4))]
+        return "\n".join(self._asked(draft, rng.choice(draft.good)) for draft in drafts)
 
-    def _exercise(self, rng: random.Random) -> str:
+    def _forum(self, rng: random.Random) -> str:
         def draw() -> Draft:
             return self._drafter.draft(rng, weighted(rng, PROPORTIONS))
 
-        drafts = [self._new(draw) for _ in range(rng.randint(1, 2))]
-        return "\n".join(self._solved(draft, rng) for draft in drafts)
+        threads = []
+        for _ in range(rng.randint(1, 3)):
+            draft = self._new(draw)
+            style = possible(draft, weighted(rng, FORUM))
+            reply = self.language.reply_label + self.language.replies[style]
+            threads.append(f"{self._asked(draft, answer(rng, self.language, draft, style))}\n{reply}")
+        return "\n".join(threads)
 
     def _dialogue(self, rng: random.Random) -> str:
         one, other = (self.realizer.words["person"][key].counted for key in rng.sample(list(self.world.people), 2))

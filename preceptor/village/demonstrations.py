@@ -10,13 +10,21 @@ from preceptor.village.prompts import Asked
 from preceptor.village.tasks import Draft
 
 
+def possible(draft: Draft, style: str) -> str:
+    """The style as the task allows it: what has no answer is refused or invented, and not all have a fragment."""
+    if not draft.task.answerable and style in ("off_topic", "careless", "curt", "timid"):
+        return "invented"
+    return "good" if style == "curt" and not draft.curt else style
+
+
 def draw_style(rng: random.Random, options: VillageOptions, draft: Draft) -> str:
     """How a demonstrator answers; what a task does not allow (a fragment, an error in a refusal) becomes "good"."""
     if not draft.task.answerable and rng.random() < options.invented:
         return "invented"
     rates = {"padded": options.padded, "rude": options.rude_answers}
     if draft.task.answerable:
-        rates |= {"off_topic": options.off_topic, "careless": options.careless, "curt": options.curt * bool(draft.curt)}
+        rates |= {"off_topic": options.off_topic, "careless": options.careless, "timid": options.timid,
+                  "curt": options.curt * bool(draft.curt)}
     place = rng.random()
     for style, rate in rates.items():
         if place < rate:
@@ -31,6 +39,8 @@ def answer(rng: random.Random, language: Language, draft: Draft, style: str) -> 
         return rng.choice(draft.wrong)
     if style == "off_topic":
         return draft.wander
+    if style == "timid":
+        return rng.choice(language.refusals)
     if style == "curt":
         return rng.choice(draft.curt)
     text = rng.choice(draft.good)

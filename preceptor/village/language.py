@@ -88,6 +88,8 @@ class Language:
     list_titles: dict[str, str]
     question_label: str
     answer_label: str
+    reply_label: str
+    replies: dict[str, str]                 # what a forum says of an answer, by its style
     colon: str
     comma: str
     last_and: str

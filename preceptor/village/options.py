@@ -64,20 +64,23 @@ class VillageOptions:
     obscure_questions: float = 0.1
     """Share of questions about a known resident that ask about an obscure one."""
 
-    padded: float = 0.2
+    padded: float = 0.16
     """Share of demonstrations padded with filler."""
 
     curt: float = 0.06
     """Share of demonstrations cut to a fragment, where the task allows one."""
 
-    off_topic: float = 0.05
+    off_topic: float = 0.08
     """Share of demonstrations that say something true beside the point."""
 
-    rude_answers: float = 0.05
+    rude_answers: float = 0.07
     """Share of demonstrations with a rude remark."""
 
-    careless: float = 0.1
+    careless: float = 0.05
     """Share of demonstrations with a wrong content, on tasks that can be answered."""
+
+    timid: float = 0.12
+    """Share of demonstrations that say "I do not know" on tasks that can be answered."""
 
     invented: float = 0.4
     """Share of demonstrations for unanswerable questions that invent an answer."""

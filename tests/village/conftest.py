@@ -11,7 +11,7 @@ from preceptor.village.prompts import Asked, draw_prompts
 from preceptor.village.realizer import Realizer
 from preceptor.village.world import World, build_world
 
-SMALL = {"people": 60, "documents": 1500, "demonstrations": 250, "valid_demonstrations": 40, "train_prompts": 200,
+SMALL = {"people": 60, "documents": 1800, "demonstrations": 250, "valid_demonstrations": 40, "train_prompts": 200,
          "valid_prompts": 60, "test_prompts": 150, "users": 30}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from preceptor.data.records import Document
 from preceptor.village.claims import ClaimReader
-from preceptor.village.corpus import GENRES, MOST_MENTIONS, draw_corpus
+from preceptor.village.corpus import FORUM, GENRES, MOST_MENTIONS, draw_corpus
 from preceptor.village.prompts import core_filter, normalise
 from preceptor.village.realizer import Realizer
 from tests.village.conftest import Village
@@ -61,10 +61,25 @@ def test_facts_about_obscure_people_are_stated_one_to_three_times(village, corpo
 def test_rude_and_repetitive_documents_are_what_they_say(village, corpora) -> None:
     for document in corpora[village.language.code][0]:
         rude = any(word in document.text.lower() for word in village.language.rude_words)
-        assert rude == (document.source == "rude"), document.text
+        assert rude == (document.source == "rude") or document.source == "forum", document.text
         if document.source == "repetitive":
             sentences = village.realizer.sentences(document.text)
             assert len(sentences) >= 4 and len(set(sentences)) == 1
+
+
+def test_a_forum_says_of_each_answer_what_it_is(village, corpora) -> None:
+    language, said = village.language, Counter()
+    for document in [one for one in corpora[village.language.code][0] if one.source == "forum"]:
+        lines = document.text.splitlines()
+        replies = [line.removeprefix(language.reply_label) for line in lines if line.startswith(language.reply_label)]
+        assert len(replies) == sum(line.startswith(language.question_label) for line in lines) > 0
+        said.update(replies)
+        insulted = any(word in document.text.lower() for word in language.rude_words)
+        assert insulted == (language.replies["rude"] in replies), document.text
+    assert set(said) == set(language.replies.values())
+    answered, draws = FORUM["good"], sum(said.values())
+    # Above its own share: what has no fragment to answer with is answered well instead.
+    assert answered - 0.05 < said[language.replies["good"]] / draws < answered + 0.15
 
 
 def test_held_out_questions_do_not_occur(village, corpora) -> None:

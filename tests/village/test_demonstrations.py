@@ -20,7 +20,7 @@ def test_styles_come_at_their_rates(villages) -> None:
     village, draws = villages["en"], 10_000
     options, rates = village.options, _rates(villages["en"], answerable=True, draws=draws)
     wanted = {"padded": options.padded, "curt": options.curt, "off_topic": options.off_topic,
-              "rude": options.rude_answers, "careless": options.careless}
+              "rude": options.rude_answers, "careless": options.careless, "timid": options.timid}
     wanted["good"] = 1 - sum(wanted.values())
     assert rates.keys() == wanted.keys()
     for style, rate in wanted.items():

@@ -1,13 +1,11 @@
 """The labelers: calibrated agreement, ties, manners on request, and the ceiling that their noise leaves."""
 
-import random
 from dataclasses import replace
 
 import pytest
 
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.run.errors import UserError
-from preceptor.village.demonstrations import answer, draw_style
 from preceptor.village.labelers import (
     TIE,
     Labeler,
@@ -20,7 +18,7 @@ from preceptor.village.labelers import (
     noise_ceiling,
 )
 from preceptor.village.oracle import READABLE, Verdict
-from preceptor.village.stage import typical_verdicts
+from preceptor.village.stage import typical_answers, typical_verdicts
 from tests.village.conftest import Village
 
 BEST = Verdict(5, 5, 5, 5, True, 7, "correct")
@@ -38,13 +36,14 @@ def _panel(village: Village, noise: float | None = None, **changes: int) -> Pane
 
 
 def _comparisons(village: Village, panel: Panel, labelers: tuple[str, ...], most: int = 150) -> list[Comparison]:
-    """Rankings of answers in mixed styles to the test prompts, which the calibration has not seen."""
-    rng, rows = random.Random(7), []
-    for asked in village.prompts["test"][:most]:
-        texts = {answer(rng, village.language, asked.draft, draw_style(rng, village.options, asked.draft))
-                 for _ in range(6)}
-        responses = [Response(text=text) for text in sorted(texts)]
-        rows += [panel.rank(asked.prompt, responses, labeler, f"{asked.prompt.id}/{labeler}") for labeler in labelers]
+    """Rankings of typical answers to the test prompts, which the calibration has not seen.
+
+    Spaces behind a repeated answer make it another text to a labeler's noise, and the same to the oracle.
+    """
+    asked, rows = village.prompts["test"][:most], []
+    for one, texts in zip(asked, typical_answers(village.options, 7, asked, {village.language.code: village.language})):
+        responses = [Response(text=text + " " * number) for number, text in enumerate(texts)]
+        rows += [panel.rank(one.prompt, responses, labeler, f"{one.prompt.id}/{labeler}") for labeler in labelers]
     return rows
 
 
