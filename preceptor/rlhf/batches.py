@@ -7,7 +7,7 @@ from typing import Any
 from preceptor.data.batches import Batch
 from preceptor.data.records import Prompt
 from preceptor.rlhf.experience import Experience
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.rlhf.options import PpoOptions
 from preceptor.rlhf.rollouts import Rollouts
 
 
@@ -18,7 +18,7 @@ class RolloutBatches:
     number and the experience of the iteration under way, which no seed can bring back: the policy has moved on.
     """
 
-    def __init__(self, rollouts: Rollouts, prompts: Sequence[Prompt], options: RlhfOptions, seed: int) -> None:
+    def __init__(self, rollouts: Rollouts, prompts: Sequence[Prompt], options: PpoOptions, seed: int) -> None:
         self.rollouts, self.prompts, self.options, self.seed = rollouts, prompts, options, seed
         self.drawn = 0
         self.skipped: list[range] = []

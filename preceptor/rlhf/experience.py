@@ -12,16 +12,28 @@ from there, and every token of the answer, the end of text included, is an actio
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from preceptor.data.batches import IGNORE, Batch, Example, collate
 from preceptor.data.packing import pack
-from preceptor.losses.advantages import gae, kl_penalised_rewards, whiten
+from preceptor.losses.advantages import kl_penalised_rewards
 from preceptor.losses.divergence import k1, k3
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.rlhf.options import PpoOptions
+
+
+class Algorithm(Protocol):
+    """What a module of `preceptor.rlhf.algorithms` defines to learn from experience."""
+
+    def advantages(self, rewards: Tensor, values: Tensor, mask: Tensor, options: PpoOptions) -> tuple[Tensor, Tensor]:
+        """How much better each token was than expected, and what the value network should have said; all [B, T]."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch, options: PpoOptions) -> tuple[Tensor, int, dict[str, Tensor]]:
+        """The loss of one minibatch, as `learn.fit` takes it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +109,14 @@ class Experience:
 
     @classmethod
     def estimate(cls, episodes: Episodes, *, scores: Tensor, ended: Tensor, log_probs: Tensor,
-                 reference_log_probs: Tensor, values: Tensor, options: RlhfOptions) -> Self:
-        """From scores to advantages: InstructGPT's equation 2 by token, then GAE, then whitening."""
+                 reference_log_probs: Tensor, values: Tensor, algorithm: Algorithm,
+                 options: PpoOptions) -> Self:
+        """From scores to advantages: InstructGPT's equation 2 by token, then what the algorithm makes of it."""
         mask = episodes.mask
         paid = scores - options.missing_end_penalty * (~ended)
         rewards = kl_penalised_rewards(paid, log_probs - reference_log_probs, mask, options.kl_coefficient)
-        advantages, returns = gae(rewards, values, mask, options.discount, options.gae_lambda)
-        return cls(episodes, scores, ended, log_probs, reference_log_probs, values, rewards,
-                   whiten(advantages, mask), returns)
+        advantages, returns = algorithm.advantages(rewards, values, mask, options)
+        return cls(episodes, scores, ended, log_probs, reference_log_probs, values, rewards, advantages, returns)
 
     def minibatch(self, chosen: Sequence[int]) -> Batch:
         """The chosen episodes as a packed batch, each number at the position that predicts its token."""

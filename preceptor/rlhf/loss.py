@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from preceptor.data.batches import IGNORE, Batch
 from preceptor.learn.language import language_loss
 from preceptor.losses.likelihood import selected_log_probs
-from preceptor.losses.policy import clipped_surrogate, clipped_value_loss
 from preceptor.models.causal import hidden_states
 from preceptor.models.scalar import offset, token_values
-from preceptor.rlhf.options import RlhfOptions
 
 
 class ActorCritic(nn.ModuleDict):
@@ -46,18 +44,6 @@ def answer_log_probs(policy: nn.Module, batch: Batch, temperature: float) -> Ten
 def answer_values(value: nn.Module, batch: Batch) -> Tensor:
     """The expected return before each token of an answer is chosen, on the scale of the reward model. Returns [N]."""
     return token_values(value, batch)[batch["targets"] != IGNORE] + offset(value)
-
-
-def ppo_loss(model: ActorCritic, batch: Batch, options: RlhfOptions) -> tuple[Tensor, int, dict[str, Tensor]]:
-    """Clipped surrogate plus `value_coefficient` times clipped value loss, summed over the tokens of answers."""
-    actions = batch["targets"] != IGNORE
-    policy = clipped_surrogate(answer_log_probs(model["policy"], batch, options.temperature),
-                               batch["log_probs"][actions], batch["advantages"][actions], options.clip)
-    value = clipped_value_loss(answer_values(model["value"], batch),
-                               batch["values"][actions], batch["returns"][actions], options.value_clip)
-    return policy.loss + options.value_coefficient * value.loss, policy.count, {
-        "policy_loss": policy.loss, "value_loss": value.loss, "clip_fraction": policy.clipped,
-        "value_clip_fraction": value.clipped, "approximate_kl": policy.k3}
 
 
 def ptx_loss(model: ActorCritic, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:

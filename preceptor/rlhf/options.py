@@ -1,4 +1,7 @@
-"""Options of the reinforcement-learning stage. The values of InstructGPT stand beside ours where they differ."""
+"""Options of the algorithms that learn from answers which the policy writes as it learns.
+
+The values of InstructGPT stand beside ours where they differ.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,8 +10,11 @@ from preceptor.learn.options import FitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class RlhfOptions(FitOptions):
+class PpoOptions(FitOptions):
     """How many answers are sampled, what they are paid, and how the policy and the value network learn from them."""
+
+    algorithm: Literal["ppo"] = "ppo"
+    """Proximal policy optimisation; with `ptx_coefficient` above 0 it is PPO-ptx."""
 
     iterations: int = 25
     """Times that the policy samples new answers and then learns from them (InstructGPT: 500)."""

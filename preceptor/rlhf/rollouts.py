@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from preceptor.data.records import Prompt
 from preceptor.data.reward import Reward
 from preceptor.generate.decoder import Answer, Decoder, Request, Sampling
-from preceptor.rlhf.experience import Episodes, Experience
+from preceptor.rlhf.experience import Algorithm, Episodes, Experience
 from preceptor.rlhf.loss import ActorCritic, answer_log_probs, answer_values
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.rlhf.options import PpoOptions
 from preceptor.run.errors import UserError
 
 TOLERANCE = 1e-4  # nats between a token's log-probability in cached decoding and in a packed forward pass, in fp32
@@ -27,7 +27,8 @@ class Rollouts:
     reference: nn.Module
     decoder: Decoder
     reward: Reward
-    options: RlhfOptions
+    algorithm: Algorithm
+    options: PpoOptions
     pad: int
 
     def sample(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Experience:
@@ -49,7 +50,7 @@ class Rollouts:
             log_probs=episodes.padded([answer.log_probs for answer in answers]),
             reference_log_probs=self._log_probs(self.reference, episodes),
             values=self._measure(partial(answer_values, self.model["value"]), episodes),
-            options=self.options)
+            algorithm=self.algorithm, options=self.options)
 
     def check(self, experience: Experience) -> None:
         """Compare the log-probabilities of sampling with those of the forward pass that the update will make.

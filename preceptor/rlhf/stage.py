@@ -1,6 +1,7 @@
 """The reinforcement-learning stage: PPO and PPO-ptx as one call of the training loop."""
 
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from torch import nn
@@ -14,8 +15,8 @@ from preceptor.models.causal import context_length, load_causal, model_folder, p
 from preceptor.models.reward_model import RewardModel
 from preceptor.models.scalar import load_scalar, scalar_from_causal
 from preceptor.rlhf.batches import RolloutBatches
-from preceptor.rlhf.loss import ActorCritic, load_average, ppo_loss, ptx_loss
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.rlhf.loss import ActorCritic, load_average, ptx_loss
+from preceptor.rlhf.options import PpoOptions
 from preceptor.rlhf.rollouts import Rollouts
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
@@ -25,8 +26,9 @@ from preceptor.tokenizer.fingerprint import fingerprint
 
 def run(step: Step) -> None:
     """Read `policy`, `reward`, `prompts` (and `corpus`), write `model/` and the moving average `ema/`."""
-    options: RlhfOptions = step.options
+    options: PpoOptions = step.options
     _check_options(step)
+    algorithm = import_module(f"preceptor.rlhf.algorithms.{options.algorithm}")
     folder = model_folder(step.input("policy"))
     tokenizer = load_tokenizer(folder)
     reference = load_causal(folder).requires_grad_(False).eval()
@@ -34,7 +36,7 @@ def run(step: Step) -> None:
     prompts = read_jsonl(step.input("prompts"), Prompt)
     _report_long_prompts(step, prompts, tokenizer, reference)
     rollouts = Rollouts(model, reference, LocalDecoder(model["policy"], tokenizer, rows=options.episodes),
-                        RewardModel(model_folder(step.input("reward"))), options, tokenizer.pad_token_id)
+                        RewardModel(model_folder(step.input("reward"))), algorithm, options, tokenizer.pad_token_id)
     batches = RolloutBatches(rollouts, prompts, options, step.seed)
     step.plan(policy_parameters=parameter_count(model["policy"]), value_parameters=parameter_count(model["value"]),
               prompts=len(prompts), iterations=options.iterations, episodes=options.iterations * options.episodes,
@@ -43,7 +45,7 @@ def run(step: Step) -> None:
     def report(number: int) -> dict[str, float] | None:
         return {"iteration": batches.iteration, **batches.experience.metrics()} if batches.fresh else None
 
-    average = fit(model, batches, partial(ppo_loss, options=options), options, folder=step.folder, log=step.log,
+    average = fit(model, batches, partial(algorithm.loss, options=options), options, folder=step.folder, log=step.log,
                   progress=step.progress(batches.total), extra=_pretraining_mix(step, tokenizer, model, batches.total),
                   rates={"value": options.value_learning_rate}, after_step=report)
     save_model(model["policy"], tokenizer, step.folder / "model")
@@ -53,7 +55,7 @@ def run(step: Step) -> None:
 
 
 def _check_options(step: Step) -> None:
-    options: RlhfOptions = step.options
+    options: PpoOptions = step.options
     if options.temperature <= 0:
         raise UserError(f"Step '{step.name}' cannot sample at temperature {options.temperature:g}: PPO needs answers "
                         "that are drawn, not looked up.", f"Set {step.name}.temperature above 0.")
@@ -85,7 +87,7 @@ def _report_long_prompts(step: Step, prompts: list[Prompt], tokenizer: Any, poli
 
 def _pretraining_mix(step: Step, tokenizer: Any, model: ActorCritic, steps: int) -> list[Term]:
     """The second loss of PPO-ptx: its gradient is added to that of PPO before each optimiser step."""
-    options: RlhfOptions = step.options
+    options: PpoOptions = step.options
     if not options.ptx_coefficient:
         return []
     examples = [encode_document(tokenizer, document) for document in read_jsonl(step.input("corpus"), Document)]

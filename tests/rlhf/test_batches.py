@@ -10,7 +10,8 @@ from preceptor.data.batches import IGNORE, Example
 from preceptor.data.packing import PackedBatches
 from preceptor.learn.fit import Term
 from preceptor.learn.language import language_loss
-from preceptor.rlhf.loss import ppo_loss, ptx_loss
+from preceptor.rlhf.algorithms import ppo
+from preceptor.rlhf.loss import ptx_loss
 from preceptor.run.errors import UserError
 from preceptor.run.log import read_log
 from preceptor.tokenizer.chat import encode_prompt
@@ -101,7 +102,7 @@ def test_new_answers_come_when_the_old_are_used_up_and_from_the_policy_of_that_t
 def test_sampled_and_recomputed_log_probabilities_agree_and_a_gap_stops_the_run() -> None:
     batches = tiny_batches(tiny_model(), tiny_options(temperature=0.7))
     batch = next(batches)
-    _, count, metrics = ppo_loss(batches.rollouts.model, batch, batches.options)
+    _, count, metrics = ppo.loss(batches.rollouts.model, batch, batches.options)
     assert metrics["approximate_kl"].item() / count < 1e-8 and metrics["clip_fraction"] == 0
     batches.experience.log_probs[0, 0] += 2e-4
     with pytest.raises(UserError, match="another log-probability"):
@@ -151,7 +152,7 @@ def test_a_run_that_stops_resumes_to_the_same_bits(tmp_path: Path, stop_at: int)
         calls += 1
         if calls == stop_at:
             raise InterruptedError
-        return ppo_loss(model, batch, options)
+        return ppo.loss(model, batch, options)
 
     stopped = tiny_model()
     with pytest.raises(InterruptedError):
@@ -190,7 +191,7 @@ def test_both_gradients_are_added_before_the_one_step(tmp_path: Path) -> None:
     terms = [Term("ptx", pretraining(1), ptx_loss, options.ptx_coefficient)]
     train(model, tiny_batches(model, options), options, tmp_path, terms)
     batch = next(tiny_batches(twin, options))
-    loss, count, _ = ppo_loss(twin, batch, options)
+    loss, count, _ = ppo.loss(twin, batch, options)
     (loss / count).backward()
     alone = {name: parameter.grad.clone() for name, parameter in twin.named_parameters() if parameter.grad is not None}
     text = next(pretraining(1))

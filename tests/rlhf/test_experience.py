@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.data.batches import IGNORE
+from preceptor.rlhf.algorithms import ppo
 from preceptor.rlhf.experience import Episodes, Experience
 from tests.rlhf.tiny import tiny_episodes, tiny_experience, tiny_options
 
@@ -67,7 +68,7 @@ def test_the_score_is_paid_at_the_last_real_token_and_the_divergence_at_every_to
     found = Experience.estimate(
         episodes, scores=torch.tensor([3.0, 5.0]), ended=torch.tensor([True, False]), log_probs=log_probs,
         reference_log_probs=reference, values=torch.zeros(2, 4),
-        options=tiny_options(kl_coefficient=0.1, missing_end_penalty=2.0, gae_lambda=1.0))
+        algorithm=ppo, options=tiny_options(kl_coefficient=0.1, missing_end_penalty=2.0, gae_lambda=1.0))
     expected = torch.tensor([[-0.05, 3.1, 0.0, 0.0], [0.0, -0.1, 0.0, 3.0 - 0.05]])
     torch.testing.assert_close(found.rewards, expected)
     # With lambda 1 and no discount a return is the sum of what is still to come.
@@ -80,7 +81,7 @@ def test_discount_and_lambda_stand_where_they_belong() -> None:
     one = torch.ones(1)
     found = Experience.estimate(
         episodes, scores=2 * one, ended=one.bool(), log_probs=torch.zeros(1, 2), reference_log_probs=torch.zeros(1, 2),
-        values=torch.tensor([[0.5, 0.8]]), options=tiny_options(discount=0.9, gae_lambda=0.5))
+        values=torch.tensor([[0.5, 0.8]]), algorithm=ppo, options=tiny_options(discount=0.9, gae_lambda=0.5))
     second = 2 - 0.8
     first = 0.9 * 0.8 - 0.5 + 0.45 * second
     torch.testing.assert_close(found.returns, torch.tensor([[first + 0.5, second + 0.8]]))
@@ -106,7 +107,7 @@ def test_metrics_by_hand() -> None:
         episodes, scores=torch.tensor([3.0, 5.0]), ended=torch.tensor([True, False]),
         log_probs=episodes.padded([[-1.0, -2.0], [-1.0, -1.0, -1.0, -1.0]]),
         reference_log_probs=episodes.padded([[-1.5, -1.0], [-1.0, -2.0, -1.0, -1.5]]),
-        values=torch.zeros(2, 4), options=tiny_options(kl_coefficient=0.1, missing_end_penalty=2.0))
+        values=torch.zeros(2, 4), algorithm=ppo, options=tiny_options(kl_coefficient=0.1, missing_end_penalty=2.0))
     metrics = experience.metrics()
     assert metrics["score"] == pytest.approx(4)
     assert metrics["kl_k1"] == pytest.approx((0.5 - 1 + 1 + 0.5) / 2)

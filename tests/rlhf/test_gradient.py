@@ -9,8 +9,9 @@ from torch import nn
 
 from preceptor.data.batches import IGNORE, Example, collate
 from preceptor.losses.divergence import full_kl
+from preceptor.rlhf.algorithms import ppo
 from preceptor.rlhf.experience import Episodes, Experience
-from preceptor.rlhf.loss import ActorCritic, answer_log_probs, answer_values, ppo_loss
+from preceptor.rlhf.loss import ActorCritic, answer_log_probs, answer_values
 from tests.rlhf.tiny import (
     tiny_episodes,
     tiny_experience,
@@ -65,11 +66,12 @@ def test_at_ratio_one_the_expected_gradient_is_that_of_the_objective(temperature
         log_probs=episodes.measure(lambda batch: answer_log_probs(policy, batch, temperature), 1),
         reference_log_probs=episodes.measure(lambda batch: answer_log_probs(reference, batch, temperature), 1),
         # A baseline that depends on what stands before a token, as any value network does, changes no expectation.
-        values=episodes.measure(lambda batch: answer_values(model["value"], batch), 1), options=options)
+        values=episodes.measure(lambda batch: answer_values(model["value"], batch), 1),
+        algorithm=ppo, options=options)
     probabilities = answer_probabilities(policy, temperature)
     raw = experience.returns - experience.values
     weighted = replace(experience, advantages=raw * probabilities.detach()[:, None])
-    loss, count, _ = ppo_loss(model, weighted.minibatch(range(7)), options)
+    loss, count, _ = ppo.loss(model, weighted.minibatch(range(7)), options)
     loss.backward()
     found = gradient(policy)
     policy.zero_grad()
@@ -81,7 +83,7 @@ def test_at_ratio_one_the_expected_gradient_is_that_of_the_objective(temperature
 def loss_of(model: ActorCritic, experience: Experience, chosen, options, micro_batches: int = 1) -> torch.Tensor:
     model.zero_grad()
     for micro in experience.minibatch(chosen).split(micro_batches):
-        ppo_loss(model, micro, options)[0].backward()
+        ppo.loss(model, micro, options)[0].backward()
     return gradient(model)
 
 
@@ -104,7 +106,7 @@ def test_the_value_loss_by_hand_on_the_scale_of_the_reward_model(clip: float) ->
     model["value"].config.preceptor_offset = 0.75
     options = tiny_options(value_clip=clip, value_coefficient=0.1)
     experience = tiny_experience(tiny_episodes([[9, 10, 0], [9, 0]]), options)
-    loss, count, metrics = ppo_loss(model, experience.minibatch([0, 1]), options)
+    loss, count, metrics = ppo.loss(model, experience.minibatch([0, 1]), options)
     expected = 0.0
     for e, answer in enumerate(experience.episodes.answers):
         prompt, size = experience.episodes.prompts[e], len(answer)

@@ -9,7 +9,7 @@ from typing import Any
 from preceptor.data.records import Prompt, Response
 from preceptor.rlhf.batches import RolloutBatches
 from preceptor.rlhf.loss import ActorCritic
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.rlhf.options import PpoOptions
 from preceptor.run.log import read_log
 from tests.rlhf.tiny import tiny_batches, tiny_model, tiny_options, tiny_policy, train
 
@@ -19,7 +19,7 @@ class Indifferent:
         return [0.0] * len(responses)
 
 
-def learn(folder: Path, model: ActorCritic, batches: RolloutBatches, options: RlhfOptions) -> list[dict[str, float]]:
+def learn(folder: Path, model: ActorCritic, batches: RolloutBatches, options: PpoOptions) -> list[dict[str, float]]:
     """Train, and return the metrics of every iteration."""
     train(model, batches, options, folder)
     return [line for line in read_log(folder / "log.jsonl")["ppo"].values() if "score" in line]

@@ -10,10 +10,11 @@ from torch import nn
 
 from preceptor.data.records import Prompt, Response
 from preceptor.learn.fit import Term, fit
+from preceptor.rlhf.algorithms import ppo
 from preceptor.rlhf.batches import RolloutBatches
 from preceptor.rlhf.experience import Episodes, Experience
-from preceptor.rlhf.loss import ActorCritic, ppo_loss
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.rlhf.loss import ActorCritic
+from preceptor.rlhf.options import PpoOptions
 from preceptor.rlhf.rollouts import Rollouts
 from preceptor.run.log import Log
 from preceptor.run.progress import Progress
@@ -73,8 +74,8 @@ class ShareOfGood:
         return [response.token_ids.count(GOOD) / len(response.token_ids) for response in responses]
 
 
-def tiny_options(**changes: Any) -> RlhfOptions:
-    return RlhfOptions(**{"iterations": 2, "episodes": 8, "minibatches": 2, "max_tokens": 6, "learning_rate": 1e-2,
+def tiny_options(**changes: Any) -> PpoOptions:
+    return PpoOptions(**{"iterations": 2, "episodes": 8, "minibatches": 2, "max_tokens": 6, "learning_rate": 1e-2,
                           "value_learning_rate": 1e-2, "warmup": 0.0, "ema": 0.0, **changes})
 
 
@@ -85,7 +86,7 @@ def tiny_episodes(answers: Sequence[Sequence[int]], seed: int = 0, pad: int = 1)
     return Episodes([f"e{n}" for n in range(len(answers))], prompts, [list(answer) for answer in answers], pad)
 
 
-def tiny_experience(episodes: Episodes, options: RlhfOptions, seed: int = 0) -> Experience:
+def tiny_experience(episodes: Episodes, options: PpoOptions, seed: int = 0) -> Experience:
     """Made-up measurements of the episodes."""
     draw = torch.Generator().manual_seed(seed)
     count, mask = len(episodes.ids), episodes.mask
@@ -96,21 +97,21 @@ def tiny_experience(episodes: Episodes, options: RlhfOptions, seed: int = 0) -> 
     return Experience.estimate(
         episodes, scores=torch.randn(count, generator=draw),
         ended=torch.tensor([answer[-1] == 0 for answer in episodes.answers]), log_probs=-table().abs() - 1,
-        reference_log_probs=-table().abs() - 1, values=table(), options=options)
+        reference_log_probs=-table().abs() - 1, values=table(), algorithm=ppo, options=options)
 
 
-def tiny_batches(model: ActorCritic, options: RlhfOptions, reward: Any = None, seed: int = 5) -> RolloutBatches:
+def tiny_batches(model: ActorCritic, options: PpoOptions, reward: Any = None, seed: int = 5) -> RolloutBatches:
     from preceptor.generate.local import LocalDecoder
     reference = tiny_policy()
     reference.load_state_dict(model["policy"].state_dict())
     decoder = LocalDecoder(model["policy"], word_tokenizer(), rows=options.episodes)
-    rollouts = Rollouts(model, reference.requires_grad_(False).eval(), decoder, reward or ShareOfGood(), options,
-                        pad=1)
+    rollouts = Rollouts(model, reference.requires_grad_(False).eval(), decoder, reward or ShareOfGood(), ppo,
+                        options, pad=1)
     return RolloutBatches(rollouts, tiny_prompts(), options, seed)
 
 
-def train(model: ActorCritic, batches: RolloutBatches, options: RlhfOptions, folder: Path,
-          extra: Sequence[Term] = (), loss: Any = ppo_loss) -> dict[str, torch.Tensor] | None:
+def train(model: ActorCritic, batches: RolloutBatches, options: PpoOptions, folder: Path,
+          extra: Sequence[Term] = (), loss: Any = ppo.loss) -> dict[str, torch.Tensor] | None:
     """`fit` as the stage calls it, without a run around it."""
     folder.mkdir(exist_ok=True)
     return fit(model, batches, partial(loss, options=options), options, folder=folder,
