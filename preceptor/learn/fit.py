@@ -61,7 +61,9 @@ def fit(model: nn.Module, batches: Batches, loss: Loss, options: FitOptions, *, 
     done = state.resume(folder / "checkpoints")
     model.train()
     started, tokens = time.monotonic(), 0
-    for number in range(done + 1, total + 1):
+    number = done
+    while number < batches.total:  # fewer than planned where the batches end early: the schedule keeps to the plan
+        number += 1
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * rate_factor(number, total, options)
         metrics, seen = _one_step(model, optimiser, terms, options, device, number)
@@ -69,14 +71,14 @@ def fit(model: nn.Module, batches: Batches, loss: Loss, options: FitOptions, *, 
         if average is not None:
             _update_average(average, model, options.ema)
         noted = dict(after_step(number) or {}) if after_step else {}
-        if noted or number % options.log_every == 0 or number in (1, total):
+        if noted or number % options.log_every == 0 or number in (1, batches.total):
             spent = time.monotonic() - started
             log.write(number, **metrics, lr=optimiser.param_groups[0]["lr"], tokens_per_second=tokens / spent, **noted)
-        progress.total = total
+        progress.total = batches.total
         progress.update(number, f"loss {metrics['loss']:.3f}")
-        if number % options.checkpoint_every == 0 or number == total:
+        if number % options.checkpoint_every == 0 or number == batches.total:
             save_checkpoint(folder / "checkpoints", number, state.capture())
-    assert state.optimiser_steps() == total, "optimiser steps done differ from optimiser steps due"
+    assert state.optimiser_steps() == batches.total, "optimiser steps done differ from optimiser steps due"
     return average
 
 

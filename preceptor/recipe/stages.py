@@ -64,6 +64,10 @@ STAGES: dict[str, Stage | Choice] = {
                     ("sft", "reward", "prompts"), ("validation",)),
     "rlhf": Choice("algorithm", "ppo", {
         "ppo": _online("PpoOptions"),
+        "nlpo": _online("NlpoOptions"),
+        "a2c": _online("A2cOptions"),
+        "rloo": _online("RlooOptions"),
+        "grpo": _online("GrpoOptions"),
     }),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
                       ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),
