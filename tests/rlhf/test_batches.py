@@ -12,6 +12,7 @@ from preceptor.learn.fit import Term
 from preceptor.learn.language import language_loss
 from preceptor.rlhf.algorithms import ppo
 from preceptor.rlhf.loss import ptx_loss
+from preceptor.rlhf.networks import Networks
 from preceptor.run.errors import UserError
 from preceptor.run.log import read_log
 from preceptor.tokenizer.chat import encode_prompt
@@ -21,6 +22,8 @@ from tests.rlhf.tiny import (
     tiny_batches,
     tiny_networks,
     tiny_options,
+    tiny_policy,
+    tiny_value,
     train,
     weights,
     word_tokenizer,
@@ -107,6 +110,21 @@ def test_sampled_and_recomputed_log_probabilities_agree_and_a_gap_stops_the_run(
     batches.experience.log_probs[0, 0] += 2e-4
     with pytest.raises(UserError, match="another log-probability"):
         batches.rollouts.check(batches.experience)
+
+
+def test_divergence_is_measured_from_the_frozen_reference(tmp_path: Path) -> None:
+    """Not from the policy itself, nor from its average; and no checkpoint has to hold it."""
+    networks = Networks(tiny_policy(), tiny_policy(seed=3), tiny_value())
+    batches, options = tiny_batches(networks, tiny_options()), tiny_options(ema=0.9)
+    train(networks, batches, options, tmp_path)
+    assert torch.equal(weights(networks.reference), weights(tiny_policy(seed=3)))
+    assert not any(parameter.requires_grad for parameter in networks.reference.parameters())
+    assert not any("reference" in name for name in networks.state_dict())
+    experience = batches.experience
+    for e, (prompt, answer) in enumerate(zip(experience.episodes.prompts, experience.episodes.answers)):
+        logits = tiny_policy(seed=3)(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+        expected = logits.log_softmax(-1)[range(len(answer)), answer]
+        torch.testing.assert_close(experience.reference_log_probs[e, : len(answer)], expected, atol=1e-5, rtol=0)
 
 
 def test_the_check_is_made_on_the_first_iteration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What a loss is read from: invariances of its gradient, values by hand, log-probabilities, dropout."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,37 @@ def test_packing_padding_order_and_micro_batches_change_nothing(name: str, monke
     assert alone.abs().max() > 0.1
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-5)
+
+
+def surrogate_by_hand(name: str, ratios: list[list[float]], advantages: list[float]) -> float:
+    """The mean loss of whole answers, written out: `advantages` one an answer, `ratios` one a token."""
+    options, total, tokens = ALL[name], 0.0, sum(map(len, ratios))
+    low, high = 1 - options.clip, 1 + getattr(options, "clip_high", options.clip)
+    for answer, advantage in zip(ratios, advantages):
+        if name == "rloo":
+            answer = [math.prod(answer)]
+        gains = [min(rho * advantage, min(max(rho, low), high) * advantage) for rho in answer]
+        share = {"token": 1 / tokens, "answer": 1 / len(answer) / len(ratios), "constant": 1 / len(ratios) / 6}
+        total -= sum(gains) * share[options.averaging]
+    return total
+
+
+@pytest.mark.parametrize("name", ["ppo", "rloo", "grpo", "dr_grpo", "dapo"])
+def test_the_policy_loss_by_hand_where_ratios_are_clipped(name: str) -> None:
+    options, networks = ALL[name], tiny_networks(ALL[name])
+    plain = tiny_experience(tiny_episodes(ANSWERS), options)
+    now = plain.episodes.measure(lambda batch: answer_log_probs(networks.policy, batch, 1.0), 1)
+    steps = torch.randn(now.shape, generator=torch.Generator().manual_seed(3)) * 0.4
+    advantages = [1.0, -2.0, 0.5, -1.0, 1.5, 1.0]
+    experience = replace(plain, log_probs=now - steps,
+                         advantages=torch.tensor(advantages)[:, None] * plain.episodes.mask)
+    batch = experience.minibatch([2, 1, 0, 5, 4, 3], options)
+    _, count, metrics = algorithm_of(options).loss(networks, batch, options)
+    ratios = [steps[e, : len(answer)].exp().tolist() for e, answer in enumerate(ANSWERS)]
+    assert metrics["policy_loss"].item() / count == pytest.approx(surrogate_by_hand(name, ratios, advantages), rel=1e-4)
+    drift = sum(rho - 1 - math.log(rho) for answer in ratios for rho in answer)
+    assert metrics["approximate_kl"].item() == pytest.approx(drift, rel=1e-3)
+    assert 0 < metrics["clip_fraction"] < count
 
 
 @pytest.mark.parametrize("clip", [0.2, float("inf")])
