@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.data.batches import IGNORE
+from preceptor.losses.advantages import gae
 from preceptor.rlhf.experience import Episodes, Experience
 from tests.rlhf.tiny import estimate, tiny_episodes, tiny_experience, tiny_options
 
@@ -92,7 +93,9 @@ def test_advantages_are_whitened_over_the_iteration_and_returns_are_not() -> Non
     assert together.mean().item() == pytest.approx(0, abs=1e-6)
     assert together.var(unbiased=False).item() == pytest.approx(1, abs=1e-5)
     assert all(abs(piece.mean().item()) > 0.05 for piece in pieces)  # whitened by minibatch, both would be 0
-    raw = (experience.returns - experience.values)[episodes.mask]
+    before, returns = gae(experience.rewards, experience.values, episodes.mask, 1.0, 0.95)
+    torch.testing.assert_close(experience.returns, returns)
+    raw = before[episodes.mask]
     torch.testing.assert_close(experience.advantages[episodes.mask], (raw - raw.mean()) / raw.std(unbiased=False))
 
 
