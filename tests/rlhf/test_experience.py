@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from preceptor.data.batches import IGNORE
 from preceptor.losses.advantages import gae
 from preceptor.rlhf.experience import Episodes, Experience
+from preceptor.rlhf.options import A2cOptions, OnlineOptions, PpoOptions
 from tests.rlhf.tiny import estimate, tiny_episodes, tiny_experience, tiny_options
 
 ragged = st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=7), min_size=1, max_size=9)
@@ -97,6 +98,19 @@ def test_advantages_are_whitened_over_the_iteration_and_returns_are_not() -> Non
     torch.testing.assert_close(experience.returns, returns)
     raw = before[episodes.mask]
     torch.testing.assert_close(experience.advantages[episodes.mask], (raw - raw.mean()) / raw.std(unbiased=False))
+
+
+@pytest.mark.parametrize("kind", [PpoOptions, A2cOptions])
+def test_rewards_may_be_scaled_with_their_mean_kept(kind: type[OnlineOptions]) -> None:
+    """Ziegler et al. 2019: a reward that is always positive stays so. `rewards` themselves are logged as they were."""
+    episodes = tiny_episodes([[9, 10, 0], [9, 0], [9, 10, 11, 5], [0]])
+    plain = tiny_experience(episodes, tiny_options(kind))
+    scaled = tiny_experience(episodes, tiny_options(kind, whiten_rewards=True))
+    mask, rewards = episodes.mask, plain.rewards[episodes.mask]
+    expected = torch.zeros(mask.shape)
+    expected[mask] = (rewards - rewards.mean()) / rewards.std(unbiased=False) + rewards.mean()
+    torch.testing.assert_close(scaled.returns, gae(expected, plain.values, mask, 1.0, 0.95)[1], atol=1e-5, rtol=1e-5)
+    assert torch.equal(scaled.rewards, plain.rewards) and not torch.allclose(scaled.returns, plain.returns)
 
 
 def test_metrics_by_hand() -> None:
