@@ -79,7 +79,7 @@ class RolloutBatches:
         if options.kl_target:
             self.kl_coefficient = adapted_coefficient(self.kl_coefficient, experience.divergence, options.episodes,
                                                       options.kl_target, options.kl_horizon)
-        if iteration == 0:
+        if iteration == 0 and not self.rollouts.rough:
             self.rollouts.check(experience)
         return experience
 

@@ -61,7 +61,7 @@ class OnlineOptions(FitOptions):
     weight_decay: float = 0.0
     """Decoupled weight decay; what ties the policy to where it began is the divergence, not the origin."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Of the update. Answers are sampled in fp32, and bf16 would start the ratio off 1 by its rounding."""
+    """Of the update. Answers are sampled in fp32; bf16 reads them once more, so that the ratio still begins at 1."""
     ema: float = 0.992
     """Decay, in each optimiser step, of the moving average of the weights that is saved beside them; 0 keeps none."""
     checkpoint_every: int = 20
@@ -173,7 +173,7 @@ class GrpoOptions(ReuseOptions):
     clip_high: float = 0.2
     """Upper half-width of the interval around 1, `clip` being the lower (DAPO: 0.28)."""
     resampling_rounds: int = 0
-    """Times that groups whose scores are all equal, which teach nothing, are replaced by other prompts' (DAPO)."""
+    """Times that groups whose scores are all equal are exchanged for other prompts' (DAPO): they teach nothing."""
     kl_coefficient: float = 0.04
     """Score that a nat of divergence from the reference costs (DAPO and Dr. GRPO: 0)."""
     kl_reward: Estimator = "none"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -13,13 +14,15 @@ from preceptor.data.batches import Batch
 from preceptor.data.records import Prompt
 from preceptor.data.reward import Reward
 from preceptor.generate.decoder import Answer, Decoder, Request, Sampling
+from preceptor.learn.fit import autocast
 from preceptor.rlhf.experience import Algorithm, Episodes, Experience
 from preceptor.rlhf.networks import Networks
 from preceptor.rlhf.options import OnlineOptions
 from preceptor.rlhf.reading import answer_log_probs, answer_values, read_policy
 from preceptor.run.errors import UserError
 
-TOLERANCE = 1e-4  # nats between a token's log-probability in cached decoding and in a packed forward pass, in fp32
+# Nats between a token's log-probability in cached decoding, which is in fp32, and in the forward pass of the update.
+TOLERANCE, ROUGH_TOLERANCE = 1e-4, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +87,23 @@ class Rollouts:
         episodes = Episodes([prompt.id for prompt in scored.prompts], [answer.prompt_tokens for answer in answers],
                             [answer.response.token_ids for answer in answers], self.pad)
         value = self.networks.value
+        log_probs = episodes.padded([answer.log_probs for answer in answers])
+        if self.rough:  # else the ratio would begin off 1 by the rounding of bfloat16
+            sampled, log_probs = log_probs, self._measure(self._log_probs, episodes)
+            self._compare(sampled, log_probs, episodes.mask)
         return Experience.estimate(
             episodes, scores=torch.tensor(scored.scores, dtype=torch.float32), paid=paid, ended=scored.ended,
-            log_probs=episodes.padded([answer.log_probs for answer in answers]),
+            log_probs=log_probs,
             reference_log_probs=self._measure(
                 partial(answer_log_probs, self.networks.reference, temperature=options.temperature), episodes),
             values=self._measure(partial(answer_values, value), episodes) if value else None,
             exact=self._measure(self._exact, episodes) if options.kl_reward == "exact" else None,
             algorithm=self.algorithm, options=options, kl_coefficient=kl_coefficient)
+
+    @property
+    def rough(self) -> bool:
+        """Whether the update runs in bfloat16, and what it compares must be measured in it."""
+        return not isinstance(autocast(self.options.precision, self._device), nullcontext)
 
     def check(self, experience: Experience) -> None:
         """Compare the log-probabilities of sampling with those of the forward pass that the update will make.
@@ -99,11 +111,14 @@ class Rollouts:
         Raises:
             UserError: they differ by more than rounding, so that the ratio of PPO would not begin at 1.
         """
-        recomputed = self._measure(self._log_probs, experience.episodes)
-        gaps = (experience.log_probs - recomputed)[experience.episodes.mask].abs()
+        self._compare(experience.log_probs, self._measure(self._log_probs, experience.episodes),
+                      experience.episodes.mask)
+
+    def _compare(self, sampled: Tensor, recomputed: Tensor, mask: Tensor) -> None:
+        gaps = (sampled - recomputed)[mask].abs()
         # At the edge of a mask's nucleus rounding decides: a few tokens may differ, all of them may not.
         gap = float(gaps.quantile(0.9) if self.networks.mask else gaps.max())
-        if not gap <= TOLERANCE:
+        if not gap <= (ROUGH_TOLERANCE if self.rough else TOLERANCE):
             raise UserError(f"The policy gives a sampled token another log-probability (by {gap:.2g} nats) when its "
                             "answer is read at once than when it was written token by token.",
                             "Models of this family, or in this precision, cannot be trained by PPO here.")
@@ -114,8 +129,12 @@ class Rollouts:
     def _exact(self, batch: Batch) -> Tensor:
         return read_policy(self.networks, batch, self.options.temperature, against_reference=True).divergence
 
+    @property
+    def _device(self) -> str:
+        return str(next(self.networks.parameters()).device)
+
     def _measure(self, function: Callable[..., Tensor], episodes: Episodes) -> Tensor:
-        """In passes no larger than those of the update, so that the rollout needs no more memory than that."""
-        device = str(next(self.networks.parameters()).device)
+        """As the update will: in its precision, and in passes no larger, so that no more memory is needed than that."""
         parts = self.options.minibatches * self.options.micro_batches
-        return episodes.measure(lambda batch: function(batch=batch.to(device)), parts)
+        with autocast(self.options.precision, self._device):
+            return episodes.measure(lambda batch: function(batch=batch.to(self._device)), parts)

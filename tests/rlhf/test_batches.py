@@ -112,6 +112,18 @@ def test_sampled_and_recomputed_log_probabilities_agree_and_a_gap_stops_the_run(
         batches.rollouts.check(batches.experience)
 
 
+def test_in_bfloat16_the_ratio_begins_at_one_too(tmp_path: Path) -> None:
+    """All that the loss compares is measured in the precision of the update; sampling's is another."""
+    options = tiny_options(iterations=1, minibatches=1, inner_epochs=2, precision="bf16", kl_loss="k2")
+    networks = tiny_networks()
+    batches = tiny_batches(networks, options)
+    train(networks, batches, options, tmp_path)
+    first, second = (read_log(tmp_path / "log.jsonl")["ppo"][number] for number in (1, 2))
+    assert first["approximate_kl"] < 1e-6 < second["approximate_kl"] and first["kl_loss"] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(UserError, match="another log-probability"):
+        batches.rollouts._compare(torch.zeros(2), torch.tensor([0.0, 0.4]), torch.ones(2, dtype=torch.bool))
+
+
 def test_divergence_is_measured_from_the_frozen_reference(tmp_path: Path) -> None:
     """Not from the policy itself, nor from its average; and no checkpoint has to hold it."""
     networks = Networks(tiny_policy(), tiny_policy(seed=3), tiny_value())
