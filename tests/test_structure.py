@@ -45,8 +45,8 @@ def test_help_and_option_errors_import_nothing_heavy(arguments: list[str]) -> No
 
 def _option_classes() -> list[type]:
     found = []
-    for path in sorted((ROOT / "preceptor").glob("*/options.py")):
-        module = import_module(f"preceptor.{path.parent.name}.options")
+    for path in sorted((ROOT / "preceptor").glob("*/*options.py")):
+        module = import_module(f"preceptor.{path.parent.name}.{path.stem}")
         found += [kind for kind in vars(module).values()
                   if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__]
     return found
@@ -55,7 +55,7 @@ def _option_classes() -> list[type]:
 @pytest.mark.parametrize("kind", _option_classes(), ids=lambda kind: kind.__name__)
 def test_every_option_has_a_meaning_and_is_read(kind: type) -> None:
     from preceptor.recipe.options import describe_options
-    read = {node.attr for path in SOURCES if path.name != "options.py"
+    read = {node.attr for path in SOURCES if not path.name.endswith("options.py")
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)}
     for option, (_, meaning) in describe_options(kind).items():
         assert meaning, f"{kind.__name__}.{option} has no docstring"

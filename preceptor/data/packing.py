@@ -4,7 +4,7 @@ Every batch is a function of (seed, epoch, number), so the cursor is two integer
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -63,8 +63,12 @@ class PackedBatches:
     def total(self) -> int:
         if self.steps is not None:
             return self.steps
-        planned = self.epoch_start(self.epochs)
-        return planned - sum(len(range(span.start, min(span.stop, planned))) for span in self.skipped)
+        return self._planned - sum(len(range(span.start, min(span.stop, self._planned))) for span in self.skipped)
+
+    @cached_property
+    def _planned(self) -> int:
+        """Batches of all epochs: the loop asks at every step, and to count them is to draw every epoch's plan."""
+        return self.epoch_start(self.epochs)
 
     def epoch_start(self, epoch: int) -> int:
         """How many batches come before `epoch` (0 is the first)."""

@@ -61,7 +61,9 @@ def fit(model: nn.Module, batches: Batches, loss: Loss, options: FitOptions, *, 
     done = state.resume(folder / "checkpoints")
     model.train()
     started, tokens = time.monotonic(), 0
-    for number in range(done + 1, total + 1):
+    number = done
+    while number < batches.total:  # fewer than planned where the batches end early: the schedule keeps to the plan
+        number += 1
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * rate_factor(number, total, options)
         metrics, seen = _one_step(model, optimiser, terms, options, device, number)
@@ -69,14 +71,14 @@ def fit(model: nn.Module, batches: Batches, loss: Loss, options: FitOptions, *, 
         if average is not None:
             _update_average(average, model, options.ema)
         noted = dict(after_step(number) or {}) if after_step else {}
-        if noted or number % options.log_every == 0 or number in (1, total):
+        if noted or number % options.log_every == 0 or number in (1, batches.total):
             spent = time.monotonic() - started
             log.write(number, **metrics, lr=optimiser.param_groups[0]["lr"], tokens_per_second=tokens / spent, **noted)
-        progress.total = total
+        progress.total = batches.total
         progress.update(number, f"loss {metrics['loss']:.3f}")
-        if number % options.checkpoint_every == 0 or number == total:
+        if number % options.checkpoint_every == 0 or number == batches.total:
             save_checkpoint(folder / "checkpoints", number, state.capture())
-    assert state.optimiser_steps() == total, "optimiser steps done differ from optimiser steps due"
+    assert state.optimiser_steps() == batches.total, "optimiser steps done differ from optimiser steps due"
     return average
 
 
@@ -90,7 +92,7 @@ def _one_step(model: nn.Module, optimiser: torch.optim.Optimizer, terms: Sequenc
         batch = next(term.batches)
         sums: dict[str, float] = {}
         for micro in batch.split(options.micro_batches):
-            with _autocast(options.precision, device):
+            with autocast(options.precision, device):
                 value, count, extras = term.loss(model, micro.to(device))
             assert count == micro.count, f"the loss counted {count} positions of {micro.count}"
             (value * (term.weight / batch.count)).backward()
@@ -108,7 +110,8 @@ def _one_step(model: nn.Module, optimiser: torch.optim.Optimizer, terms: Sequenc
     return {**metrics, "gradient_norm": norm}, tokens
 
 
-def _autocast(precision: str, device: str) -> AbstractContextManager[Any]:
+def autocast(precision: str, device: str) -> AbstractContextManager[Any]:
+    """The precision in which the loop runs forward passes; what is measured for a loss must be measured in it too."""
     if precision == "bf16" or (precision == "auto" and has_bfloat16()):
         return torch.autocast(torch.device(device).type, torch.bfloat16)
     return nullcontext()

@@ -1,6 +1,6 @@
-"""From scores to advantages: the reward of each token, generalised advantage estimation, whitening.
+"""From scores to advantages: rewards of tokens, generalised advantage estimation, baselines of groups, whitening.
 
-Legend: B answers, T time (the longest answer of the batch).
+Legend: B answers, T time (the longest answer of the batch), G answers to one prompt, which stand together.
 
 `mask` [B, T] is true at the tokens of the answer that count, the end-of-text token included. What stands elsewhere,
 numbers or not, changes nothing, and the results there are 0. A position that does not count between two that do is
@@ -12,15 +12,15 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def kl_penalised_rewards(scores: Tensor, log_ratio: Tensor, mask: Tensor, coefficient: float) -> Tensor:
-    """r_t = -coefficient * (log p(x_t) - log p_ref(x_t)), plus the score of the answer at its last token.
+def kl_penalised_rewards(scores: Tensor, divergence: Tensor, mask: Tensor, coefficient: float) -> Tensor:
+    """r_t = -coefficient * divergence_t, plus the score of the answer at its last token.
 
-    InstructGPT (arXiv 2203.02155), section 3.5 and equation 2; coefficient 0.02 there. The penalty is the estimator
-    k1, the only right one inside a reward (see `divergence`).
+    InstructGPT (arXiv 2203.02155), section 3.5 and equation 2; coefficient 0.02 there. The divergence of a token is k1
+    there, log p(x_t) - log p_ref(x_t), which alone is enough inside a reward (see `losses.divergence`).
 
     Args:
         scores: [B], of whole answers.
-        log_ratio: [B, T], log-probability under the policy that sampled minus that under the frozen reference.
+        divergence: [B, T], of the policy that sampled from the frozen reference, by one of the estimators.
         mask: [B, T] booleans.
         coefficient: beta, in units of score for a nat.
 
@@ -32,7 +32,7 @@ def kl_penalised_rewards(scores: Tensor, log_ratio: Tensor, mask: Tensor, coeffi
     """
     if not mask.any(1).all():
         raise ValueError("an answer without a token that counts has no place for its score")
-    rewards = torch.where(mask, -coefficient * log_ratio, 0.0)
+    rewards = torch.where(mask, -coefficient * divergence, 0.0)
     steps = torch.arange(mask.shape[1], device=mask.device)
     last = torch.where(mask, steps, -1).amax(1, keepdim=True)  # not T - 1: that is padding in all but the longest
     return rewards.scatter_add(1, last, scores.to(rewards.dtype)[:, None])
@@ -70,6 +70,48 @@ def gae(
         next_value = torch.where(counts, values[:, t], next_value)
         advantages[:, t] = torch.where(counts, running, 0.0)
     return advantages, torch.where(mask, advantages + values, 0.0)
+
+
+@torch.no_grad()
+def leave_one_out(rewards: Tensor, group: int) -> Tensor:
+    """A_i = R_i - mean of the other G - 1 rewards of its group (RLOO: Kool et al. 2019; Ahmadian et al. 2024, eq. 8).
+
+    arXiv 2402.14740. The baseline does not depend on answer i, so that the gradient stays unbiased. With G = 1 there
+    is no other answer, hence no baseline.
+
+    Args:
+        rewards: [B] of whole answers, those of one prompt together.
+        group: G; it divides B.
+
+    Returns:
+        [B].
+
+    Raises:
+        ValueError: G is below 2 or does not divide B.
+    """
+    table = _groups(rewards, group)
+    return ((group * table - table.sum(1, keepdim=True)) / (group - 1)).flatten()
+
+
+@torch.no_grad()
+def group_relative(rewards: Tensor, group: int, divide: bool = True, epsilon: float = 1e-4) -> Tensor:
+    """A_i = (R_i - mean) / (std + epsilon) over the G rewards of its group (GRPO: Shao et al. 2024, section 4.1.2).
+
+    arXiv 2402.03300; std divides by G - 1. The mean holds R_i itself, so that the expectation is (G - 1)/G of the
+    unbiased one, a factor that all answers share; the division weighs prompts whose answers score alike more. Without
+    it (Dr. GRPO: Liu et al. 2025, arXiv 2503.20783) that bias is gone.
+
+    Args, returns and errors are those of `leave_one_out`; a group of equal rewards gives 0.
+    """
+    table = _groups(rewards, group)
+    centred = table - table.mean(1, keepdim=True)
+    return (centred / (table.std(1, keepdim=True) + epsilon) if divide else centred).flatten()
+
+
+def _groups(rewards: Tensor, group: int) -> Tensor:
+    if group < 2 or rewards.ndim != 1 or len(rewards) % group:
+        raise ValueError(f"{tuple(rewards.shape)} rewards do not make groups of {group}, at least 2")
+    return rewards.view(-1, group)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from preceptor.recipe.options import build_options, plain
-from preceptor.recipe.stages import Stage, find_stage
+from preceptor.recipe.stages import Stage, find_stage, variant
 from preceptor.run.errors import UserError, nearest
 
 
@@ -133,13 +133,13 @@ def _build(name: str, content: dict[str, Any], changes: list[tuple[str, Any]], t
 
 def _build_step(step: dict[str, Any], needs: dict[str, Any], options: dict[str, Any], earlier: list[str],
                 to_run: bool) -> RecipeStep:
-    stage = find_stage(step["stage"])
+    stage = find_stage(step["stage"], options)
     _check_keys(needs, set(), set(stage.inputs) | set(stage.optional), f"needs of step '{step['name']}'")
     needs = {key: str(value) for key, value in needs.items() if value is not None}
     if to_run:
         _check_sources(step["name"], stage, needs, earlier)
     return RecipeStep(step["name"], step["stage"], needs,
-                      build_options(stage.options_class(), options, step["name"]))
+                      build_options(stage.options_class(), options, step["name"], variant(step["stage"], options)))
 
 
 def _check_sources(name: str, stage: Stage, needs: dict[str, str], earlier: list[str]) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from preceptor.run.errors import UserError, nearest
 
 
-def build_options(kind: type, values: dict[str, Any], where: str) -> Any:
-    """Make the dataclass `kind` from a mapping; `where` names the step in errors.
+def build_options(kind: type, values: dict[str, Any], where: str, variant: str = "") -> Any:
+    """Make the dataclass `kind` from a mapping; `where` names the step in errors, and `variant` why it is this kind.
 
     Raises:
         UserError: an option is unknown, has the wrong type, or lacks a value and has no default.
@@ -20,7 +20,7 @@ def build_options(kind: type, values: dict[str, Any], where: str) -> Any:
     names = [f.name for f in fields(kind)]
     for name in values:
         if name not in names:
-            raise UserError(f"Step '{where}' has no option '{name}'.", nearest(name, names))
+            raise UserError(f"Step '{where}'{variant} has no option '{name}'.", nearest(name, names))
     for f in fields(kind):
         if f.default is MISSING and f.default_factory is MISSING and f.name not in values:
             raise UserError(f"Step '{where}' needs a value for its option '{f.name}'.",

@@ -4,6 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
     prepare(parts["seed"])
     inputs = {key: _input_path(source, run, manifest) for key, source in step.needs.items()}
     try:
-        find_stage(step.stage).function()(Step(step.name, folder, inputs, step.options, parts["seed"], log))
+        work = find_stage(step.stage, asdict(step.options)).function()
+        work(Step(step.name, folder, inputs, step.options, parts["seed"], log))
     finally:
         entry["wall_seconds"] = round(entry["wall_seconds"] + time.monotonic() - started, 3)
         write_manifest(run, manifest)

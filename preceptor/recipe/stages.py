@@ -3,7 +3,7 @@
 Options are imported when a recipe is read, and they import nothing heavy; the work is imported when it starts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -27,7 +27,25 @@ class Stage:
         return _named(self.work)
 
 
-STAGES = {
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Stages that share a name: the value of a step's `option` says which of them it is, `default` where it has none.
+
+    Each has its own options and inputs, so that an option or an input which the chosen one does not read is an error.
+    """
+
+    option: str
+    default: str
+    stages: dict[str, Stage]
+
+
+def _online(options: str) -> Stage:
+    """An algorithm of preceptor/rlhf/algorithms that learns from answers which the policy writes as it learns."""
+    return Stage(f"preceptor.rlhf.options:{options}", "preceptor.rlhf.stage:run", ("policy", "reward", "prompts"),
+                 ("corpus",))
+
+
+STAGES: dict[str, Stage | Choice] = {
     "import": Stage("preceptor.data.options:ImportOptions", "preceptor.data.stage:run",
                     ("text", "demonstrations", "comparisons"),
                     ("validation_text", "validation_demonstrations", "validation_comparisons")),
@@ -44,22 +62,39 @@ STAGES = {
                     ("model", "comparisons", "demonstrations"), ("village",)),
     "select": Stage("preceptor.sft.options:SelectOptions", "preceptor.sft.select:run",
                     ("sft", "reward", "prompts"), ("validation",)),
-    "rlhf": Stage("preceptor.rlhf.options:RlhfOptions", "preceptor.rlhf.stage:run",
-                  ("policy", "reward", "prompts"), ("corpus",)),
+    "rlhf": Choice("algorithm", "ppo", {
+        "ppo": _online("PpoOptions"),
+        "nlpo": _online("NlpoOptions"),
+        "a2c": _online("A2cOptions"),
+        "rloo": _online("RlooOptions"),
+        "grpo": _online("GrpoOptions"),
+    }),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
                       ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),
 }
 
 
-def find_stage(name: str) -> Stage:
-    """The stage called `name`.
+def variant(name: str, options: Mapping[str, Any]) -> str:
+    """Which of the stages called `name` a step with these options is, in words for an error; empty where it is one."""
+    stage = STAGES[name]
+    return f" with {stage.option} {options.get(stage.option, stage.default)}" if isinstance(stage, Choice) else ""
+
+
+def find_stage(name: str, options: Mapping[str, Any]) -> Stage:
+    """The stage called `name`, for a step with these options.
 
     Raises:
         UserError: there is none.
     """
     if name not in STAGES:
         raise UserError(f"There is no stage '{name}'.", nearest(name, STAGES))
-    return STAGES[name]
+    stage = STAGES[name]
+    if isinstance(stage, Stage):
+        return stage
+    value = str(options.get(stage.option, stage.default))
+    if value not in stage.stages:
+        raise UserError(f"The stage '{name}' has no {stage.option} '{value}'.", nearest(value, stage.stages))
+    return stage.stages[value]
 
 
 def _named(reference: str) -> Any:

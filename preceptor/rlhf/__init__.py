@@ -1,1 +1,1 @@
-"""Floor 3: the policy learns from the reward: PPO, and PPO with pretraining gradients mixed in."""
+"""Floor 3: the policy learns from what is preferred: from rewards of its own answers, or from rankings directly."""

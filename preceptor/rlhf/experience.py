@@ -1,4 +1,4 @@
-"""What one iteration of PPO learns from: episodes as ragged tokens, and the numbers that belong to each token.
+"""What one iteration learns from: episodes as ragged tokens, and the numbers that belong to each token.
 
 Legend: B episodes, T tokens of the longest answer, N tokens of all answers together.
 
@@ -12,16 +12,30 @@ from there, and every token of the answer, the end of text included, is an actio
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from preceptor.data.batches import IGNORE, Batch, Example, collate
 from preceptor.data.packing import pack
-from preceptor.losses.advantages import gae, kl_penalised_rewards, whiten
-from preceptor.losses.divergence import k1, k3
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.losses.advantages import kl_penalised_rewards
+from preceptor.losses.divergence import k1, k2, k3
+from preceptor.losses.policy import token_weights
+from preceptor.rlhf.options import OnlineOptions
+
+
+class Algorithm(Protocol):
+    """What a module of `preceptor.rlhf.algorithms` defines to learn from answers as they come."""
+
+    def advantages(self, rewards: Tensor, values: Tensor | None, mask: Tensor,
+                   options: OnlineOptions) -> tuple[Tensor, Tensor | None]:
+        """How much better each token was than expected, and what a value network should have said; all [B, T]."""
+        ...
+
+    def loss(self, networks: nn.Module, batch: Batch, options: OnlineOptions) -> tuple[Tensor, int, dict[str, Tensor]]:
+        """The loss of one minibatch, as `learn.fit` takes it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,62 +89,81 @@ class Episodes:
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """Episodes with what PPO needs of each. Tables are [B, T], 0 behind the end of an answer; all on the CPU."""
+    """Episodes with what the algorithm needs of each. Tables are [B, T], 0 behind the end of an answer; on the CPU."""
 
     episodes: Episodes
     scores: Tensor
     """[B]: what the reward said."""
+    paid: Tensor
+    """[B]: the same after `shaping`."""
     ended: Tensor
     """[B] booleans: whether the answer ended by itself."""
     log_probs: Tensor
-    """[B, T]: of the sampled tokens, kept from sampling: PPO's old log-probabilities."""
+    """[B, T]: of the sampled tokens, kept from sampling: the old log-probabilities."""
     reference_log_probs: Tensor
     """[B, T]: of the same tokens under the frozen reference."""
-    values: Tensor
-    """[B, T]: of the value network before the update: PPO's old values."""
     rewards: Tensor
-    """[B, T]: the penalty for divergence at every token, plus the score at the last."""
+    """[B, T]: the penalty for divergence at every token, plus what is paid at the last."""
     advantages: Tensor
-    """[B, T]: whitened over all tokens of the iteration, not of a minibatch."""
-    returns: Tensor
+    """[B, T]: with their baseline and scale taken over the iteration, not over a minibatch."""
+    kl_coefficient: float
+    """Score for a nat of divergence in this iteration."""
+    values: Tensor | None = None
+    """[B, T]: of the value network before the update: the old values. None without a critic, as the returns."""
+    returns: Tensor | None = None
     """[B, T]: advantages before whitening plus values."""
 
     @classmethod
-    def estimate(cls, episodes: Episodes, *, scores: Tensor, ended: Tensor, log_probs: Tensor,
-                 reference_log_probs: Tensor, values: Tensor, options: RlhfOptions) -> Self:
-        """From scores to advantages: InstructGPT's equation 2 by token, then GAE, then whitening."""
-        mask = episodes.mask
-        paid = scores - options.missing_end_penalty * (~ended)
-        rewards = kl_penalised_rewards(paid, log_probs - reference_log_probs, mask, options.kl_coefficient)
-        advantages, returns = gae(rewards, values, mask, options.discount, options.gae_lambda)
-        return cls(episodes, scores, ended, log_probs, reference_log_probs, values, rewards,
-                   whiten(advantages, mask), returns)
+    def estimate(cls, episodes: Episodes, *, scores: Tensor, paid: Tensor, ended: Tensor, log_probs: Tensor,
+                 reference_log_probs: Tensor, values: Tensor | None, algorithm: Algorithm, options: OnlineOptions,
+                 kl_coefficient: float, exact: Tensor | None = None) -> Self:
+        """From scores to advantages: InstructGPT's equation 2 by token, then what the algorithm makes of it.
 
-    def minibatch(self, chosen: Sequence[int]) -> Batch:
+        `exact` [B, T] is the divergence over the whole vocabulary, wanted where `kl_reward` is exact.
+        """
+        mask, log_ratio = episodes.mask, log_probs - reference_log_probs
+        divergence = {"none": torch.zeros_like, "k1": k1, "k2": k2, "k3": k3, "exact": lambda _: exact}
+        rewards = kl_penalised_rewards(paid, divergence[options.kl_reward](log_ratio), mask, kl_coefficient)
+        advantages, returns = algorithm.advantages(rewards, values, mask, options)
+        return cls(episodes, scores, paid, ended, log_probs, reference_log_probs, rewards, advantages, kl_coefficient,
+                   values, returns)
+
+    def minibatch(self, chosen: Sequence[int], options: OnlineOptions) -> Batch:
         """The chosen episodes as a packed batch, each number at the position that predicts its token."""
         batch, order = self.episodes.packed(chosen)
         actions, mask = batch["targets"] != IGNORE, self.episodes.mask[order]
-        for name in ("log_probs", "values", "advantages", "returns"):
-            table = torch.zeros(actions.shape)
-            table[actions] = getattr(self, name)[order][mask]
-            batch.tensors[name] = table
+        weights = token_weights(mask.sum(1), options.averaging, options.max_tokens)
+        for name, table in self._tables().items():
+            batch.tensors[name] = _at(actions, table[order][mask])
+        batch.tensors["weights"] = _at(actions, weights[:, None].expand(mask.shape)[mask])
+        batch.tensors["kl_coefficients"] = actions * self.kl_coefficient
         return batch
+
+    def _tables(self) -> dict[str, Tensor]:
+        names = ("log_probs", "reference_log_probs", "advantages", "values", "returns")
+        return {name: table for name in names if (table := getattr(self, name)) is not None}
+
+    @property
+    def divergence(self) -> float:
+        """Estimate of the divergence from the reference, nats an answer."""
+        return float(k1(self.log_probs - self.reference_log_probs).sum(1).mean())
 
     def metrics(self) -> dict[str, float]:
         """What the iteration's answers were worth; see docs/rlhf.md for each."""
         mask = self.episodes.mask
-        log_ratio = (self.log_probs - self.reference_log_probs)
-        errors, returns = (self.returns - self.values)[mask], self.returns[mask]
         found = {
             "score": self.scores.mean(),
+            "shaped_score": self.paid.mean(),
             "reward": self.rewards.sum(1).mean(),
-            "kl_k1": k1(log_ratio).sum(1).mean(),
-            "kl_k3": k3(log_ratio).sum(1).mean(),
+            "kl_k1": self.divergence,
+            "kl_k3": k3(self.log_probs - self.reference_log_probs).sum(1).mean(),
+            "kl_coefficient": self.kl_coefficient,
             "entropy": -self.log_probs[mask].mean(),
             "answer_length": mask.sum(1).float().mean(),
             "ended": self.ended.float().mean(),
         }
-        if returns.var(unbiased=False) > 0:
+        if self.values is not None and (returns := self.returns[mask]).var(unbiased=False) > 0:
+            errors = (self.returns - self.values)[mask]
             found["explained_variance"] = 1 - errors.var(unbiased=False) / returns.var(unbiased=False)
         return {name: float(value) for name, value in found.items()}
 
@@ -143,6 +176,12 @@ class Experience:
     def restore(cls, state: dict[str, Any]) -> Self:
         """The experience whose `state()` this is."""
         return cls(**{**state, "episodes": Episodes(**state["episodes"])})
+
+
+def _at(places: Tensor, numbers: Tensor) -> Tensor:
+    table = torch.zeros(places.shape)
+    table[places] = numbers
+    return table
 
 
 def _fields(record: Episodes | Experience) -> Iterator[tuple[str, Any]]:

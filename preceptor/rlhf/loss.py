@@ -1,72 +1,55 @@
-"""The two networks that learn, what is read off them, and their losses as the training loop takes them.
+"""The parts of a loss that online algorithms share, as sums over the tokens of answers."""
 
-Everything is read at the positions that choose a token of an answer, and only there.
-Legend: N tokens of answers in a packed batch, in the order of `batch["targets"] != IGNORE`.
-"""
-
-from typing import Self
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from preceptor.data.batches import IGNORE, Batch
+from preceptor.data.batches import Batch
 from preceptor.learn.language import language_loss
-from preceptor.losses.likelihood import selected_log_probs
-from preceptor.losses.policy import clipped_surrogate, clipped_value_loss
-from preceptor.models.causal import hidden_states
-from preceptor.models.scalar import offset, token_values
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.losses.divergence import k1, k2, k3
+from preceptor.losses.policy import ValueLoss, clipped_value_loss
+from preceptor.rlhf.networks import Networks
+from preceptor.rlhf.options import CriticOptions, OnlineOptions
+from preceptor.rlhf.reading import Reading, answer_values, at_actions, read_policy
+
+Metrics = dict[str, Tensor]
+
+ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
 
 
-class ActorCritic(nn.ModuleDict):
-    """`policy` (a causal model) and `value` (a scalar model), with no weight in common.
+def read(networks: Networks, batch: Batch, options: OnlineOptions) -> Reading:
+    """What the options want to know of the policy at the tokens of answers."""
+    return read_policy(networks, batch, options.temperature, whole=options.entropy_coefficient != 0,
+                       against_reference=options.kl_loss == "exact")
 
-    Never in training mode: dropout in the rollout or in the update would make the ratio of new to old probability
-    measure the dropout, in whichever way the family of the model implements it.
+
+def regularisation(reading: Reading, batch: Batch, options: OnlineOptions) -> tuple[Tensor, Metrics]:
+    """sum_t w_t (beta KL_t - `entropy_coefficient` H_t): the divergence by `kl_loss`, beta that of the iteration.
+
+    The weights are those of the policy's loss, so that the exchange of score for divergence is what the option says.
     """
-
-    def __init__(self, policy: nn.Module, value: nn.Module) -> None:
-        super().__init__({"policy": policy, "value": value})
-        self.eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever `mode` says."""
-        return super().train(False)
-
-
-def answer_log_probs(policy: nn.Module, batch: Batch, temperature: float) -> Tensor:
-    """log p(token | what stands before it) of every token of an answer, its end included. Returns [N]."""
-    targets = batch["targets"]
-    chosen = targets != IGNORE
-    head = policy.get_output_embeddings()
-    return selected_log_probs(hidden_states(policy, batch)[chosen], head.weight, targets[chosen], temperature,
-                              bias=head.bias)
+    weights = at_actions(batch, "weights")
+    total, metrics = torch.zeros((), device=weights.device), {}
+    if options.kl_loss != "none":
+        divergence = reading.divergence if options.kl_loss == "exact" else ESTIMATORS[options.kl_loss](
+            reading.log_probs - at_actions(batch, "reference_log_probs"))
+        total = total + (weights * at_actions(batch, "kl_coefficients") * divergence).sum()
+        metrics["kl_loss"] = divergence.sum()
+    if options.entropy_coefficient:
+        total = total - options.entropy_coefficient * (weights * reading.entropy).sum()
+        metrics["token_entropy"] = reading.entropy.sum()
+    return total, metrics
 
 
-def answer_values(value: nn.Module, batch: Batch) -> Tensor:
-    """The expected return before each token of an answer is chosen, on the scale of the reward model. Returns [N]."""
-    return token_values(value, batch)[batch["targets"] != IGNORE] + offset(value)
+def critic_loss(networks: Networks, batch: Batch, options: CriticOptions) -> tuple[Tensor, int, Metrics]:
+    """`value_coefficient` times the value loss: alone, it is the loss while the value network warms up."""
+    value: ValueLoss = clipped_value_loss(answer_values(networks.value, batch), at_actions(batch, "values"),
+                                          at_actions(batch, "returns"), options.value_clip)
+    return options.value_coefficient * value.loss, value.count, {
+        "value_loss": value.loss, "value_clip_fraction": value.clipped}
 
 
-def ppo_loss(model: ActorCritic, batch: Batch, options: RlhfOptions) -> tuple[Tensor, int, dict[str, Tensor]]:
-    """Clipped surrogate plus `value_coefficient` times clipped value loss, summed over the tokens of answers."""
-    actions = batch["targets"] != IGNORE
-    policy = clipped_surrogate(answer_log_probs(model["policy"], batch, options.temperature),
-                               batch["log_probs"][actions], batch["advantages"][actions], options.clip)
-    value = clipped_value_loss(answer_values(model["value"], batch),
-                               batch["values"][actions], batch["returns"][actions], options.value_clip)
-    return policy.loss + options.value_coefficient * value.loss, policy.count, {
-        "policy_loss": policy.loss, "value_loss": value.loss, "clip_fraction": policy.clipped,
-        "value_clip_fraction": value.clipped, "approximate_kl": policy.k3}
-
-
-def ptx_loss(model: ActorCritic, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:
+def ptx_loss(networks: Networks, batch: Batch) -> tuple[Tensor, int, Metrics]:
     """Cross-entropy of the policy on pretraining text (PPO-ptx, InstructGPT's equation 2, last term)."""
-    return language_loss(model["policy"], batch)
-
-
-@torch.no_grad()
-def load_average(model: ActorCritic, average: dict[str, Tensor]) -> None:
-    """Put the moving average of the weights in the place of the weights."""
-    for name, parameter in model.named_parameters():
-        parameter.copy_(average[name])
+    return language_loss(networks.policy, batch)

@@ -1,36 +1,70 @@
 """Rollouts: the policy answers prompts, the reward scores the answers, and the frozen networks say what they think."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from preceptor.data.batches import Batch
 from preceptor.data.records import Prompt
 from preceptor.data.reward import Reward
 from preceptor.generate.decoder import Answer, Decoder, Request, Sampling
-from preceptor.rlhf.experience import Episodes, Experience
-from preceptor.rlhf.loss import ActorCritic, answer_log_probs, answer_values
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.learn.fit import autocast
+from preceptor.rlhf.experience import Algorithm, Episodes, Experience
+from preceptor.rlhf.networks import Networks
+from preceptor.rlhf.options import OnlineOptions
+from preceptor.rlhf.reading import answer_log_probs, answer_values, read_policy
 from preceptor.run.errors import UserError
 
-TOLERANCE = 1e-4  # nats between a token's log-probability in cached decoding and in a packed forward pass, in fp32
+# Nats between a token's log-probability in cached decoding, which is in fp32, and in the forward pass of the update.
+TOLERANCE, ROUGH_TOLERANCE = 1e-4, 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Prompts, an answer to each, and what the reward says of it. Several answers to one prompt stand together."""
+
+    prompts: list[Prompt]
+    answers: list[Answer]
+    scores: list[float]
+
+    def flat(self, group: int) -> list[int]:
+        """The numbers of the groups of `group` answers whose scores are all equal."""
+        return [number for number in range(len(self.scores) // group)
+                if len(set(self.scores[number * group:(number + 1) * group])) == 1]
+
+    def replaced(self, groups: Sequence[int], others: Self, group: int) -> "Scored":
+        """The same with the answers of these groups exchanged for `others`, group by group."""
+        new = Scored(list(self.prompts), list(self.answers), list(self.scores))
+        for source, number in enumerate(groups):
+            there, here = (slice(place * group, (place + 1) * group) for place in (number, source))
+            new.prompts[there], new.answers[there] = others.prompts[here], others.answers[here]
+            new.scores[there] = others.scores[here]
+        return new
+
+    @property
+    def ended(self) -> Tensor:
+        """[B] booleans: whether the answer ended by itself."""
+        return torch.tensor([answer.response.finish == "eos" for answer in self.answers])
 
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
-    """All that it takes to make experience. The reference is the model that the policy began as, and never changes."""
+    """All that it takes to make experience. The decoder writes with the policy as it is at the time."""
 
-    model: ActorCritic
-    reference: nn.Module
+    networks: Networks
     decoder: Decoder
     reward: Reward
-    options: RlhfOptions
+    algorithm: Algorithm
+    options: OnlineOptions
     pad: int
 
-    def sample(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Experience:
+    def answer(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Scored:
         """One answer to each prompt, a function of the weights and the seeds.
 
         Raises:
@@ -40,16 +74,36 @@ class Rollouts:
         requests = [Request(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         finished = dict(self.decoder.generate(requests))
         answers = [finished[number] for number in range(len(requests))]
-        episodes = Episodes([prompt.id for prompt in prompts], [answer.prompt_tokens for answer in answers],
+        scores = self.reward.score(prompts, [answer.response for answer in answers])
+        for prompt, score in zip(prompts, scores, strict=True):
+            if not math.isfinite(score):
+                raise UserError(f"The reward of an answer to the prompt '{prompt.id}' is {score}.",
+                                "Mend the reward: each score must be a finite number.")
+        return Scored(list(prompts), answers, scores)
+
+    def experience(self, scored: Scored, paid: Tensor, kl_coefficient: float) -> Experience:
+        """Answers with what is learned from them; `paid` [B] is what they are paid, before the divergence."""
+        answers, options = scored.answers, self.options
+        episodes = Episodes([prompt.id for prompt in scored.prompts], [answer.prompt_tokens for answer in answers],
                             [answer.response.token_ids for answer in answers], self.pad)
+        value = self.networks.value
+        log_probs = episodes.padded([answer.log_probs for answer in answers])
+        if self.rough:  # else the ratio would begin off 1 by the rounding of bfloat16
+            sampled, log_probs = log_probs, self._measure(self._log_probs, episodes)
+            self._compare(sampled, log_probs, episodes.mask)
         return Experience.estimate(
-            episodes,
-            scores=self._scores(prompts, answers),
-            ended=torch.tensor([answer.response.finish == "eos" for answer in answers]),
-            log_probs=episodes.padded([answer.log_probs for answer in answers]),
-            reference_log_probs=self._log_probs(self.reference, episodes),
-            values=self._measure(partial(answer_values, self.model["value"]), episodes),
-            options=self.options)
+            episodes, scores=torch.tensor(scored.scores, dtype=torch.float32), paid=paid, ended=scored.ended,
+            log_probs=log_probs,
+            reference_log_probs=self._measure(
+                partial(answer_log_probs, self.networks.reference, temperature=options.temperature), episodes),
+            values=self._measure(partial(answer_values, value), episodes) if value else None,
+            exact=self._measure(self._exact, episodes) if options.kl_reward == "exact" else None,
+            algorithm=self.algorithm, options=options, kl_coefficient=kl_coefficient)
+
+    @property
+    def rough(self) -> bool:
+        """Whether the update runs in bfloat16, and what it compares must be measured in it."""
+        return not isinstance(autocast(self.options.precision, self._device), nullcontext)
 
     def check(self, experience: Experience) -> None:
         """Compare the log-probabilities of sampling with those of the forward pass that the update will make.
@@ -57,26 +111,30 @@ class Rollouts:
         Raises:
             UserError: they differ by more than rounding, so that the ratio of PPO would not begin at 1.
         """
-        recomputed = self._log_probs(self.model["policy"], experience.episodes)
-        gap = float((experience.log_probs - recomputed).abs().max())
-        if not gap <= TOLERANCE:
+        self._compare(experience.log_probs, self._measure(self._log_probs, experience.episodes),
+                      experience.episodes.mask)
+
+    def _compare(self, sampled: Tensor, recomputed: Tensor, mask: Tensor) -> None:
+        gaps = (sampled - recomputed)[mask].abs()
+        # At the edge of a mask's nucleus rounding decides: a few tokens may differ, all of them may not.
+        gap = float(gaps.quantile(0.9) if self.networks.mask else gaps.max())
+        if not gap <= (ROUGH_TOLERANCE if self.rough else TOLERANCE):
             raise UserError(f"The policy gives a sampled token another log-probability (by {gap:.2g} nats) when its "
                             "answer is read at once than when it was written token by token.",
                             "Models of this family, or in this precision, cannot be trained by PPO here.")
 
-    def _scores(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> Tensor:
-        scores = self.reward.score(prompts, [answer.response for answer in answers])
-        for prompt, score in zip(prompts, scores, strict=True):
-            if not math.isfinite(score):
-                raise UserError(f"The reward of an answer to the prompt '{prompt.id}' is {score}.",
-                                "Mend the reward: each score must be a finite number.")
-        return torch.tensor(scores, dtype=torch.float32)
+    def _log_probs(self, batch: Batch) -> Tensor:
+        return read_policy(self.networks, batch, self.options.temperature).log_probs
 
-    def _log_probs(self, policy: nn.Module, episodes: Episodes) -> Tensor:
-        return self._measure(partial(answer_log_probs, policy, temperature=self.options.temperature), episodes)
+    def _exact(self, batch: Batch) -> Tensor:
+        return read_policy(self.networks, batch, self.options.temperature, against_reference=True).divergence
 
-    def _measure(self, function: partial[Tensor], episodes: Episodes) -> Tensor:
-        """In passes no larger than those of the update, so that the rollout needs no more memory than that."""
-        device = str(next(self.model.parameters()).device)
+    @property
+    def _device(self) -> str:
+        return str(next(self.networks.parameters()).device)
+
+    def _measure(self, function: Callable[..., Tensor], episodes: Episodes) -> Tensor:
+        """As the update will: in its precision, and in passes no larger, so that no more memory is needed than that."""
         parts = self.options.minibatches * self.options.micro_batches
-        return episodes.measure(lambda batch: function(batch=batch.to(device)), parts)
+        with autocast(self.options.precision, self._device):
+            return episodes.measure(lambda batch: function(batch=batch.to(self._device)), parts)

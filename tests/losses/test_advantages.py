@@ -1,13 +1,14 @@
 """Rewards, advantages and whitening against loops over the tokens that count, on ragged answers."""
 
 import math
+import statistics
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preceptor.losses.advantages import gae, kl_penalised_rewards, whiten
+from preceptor.losses.advantages import gae, group_relative, kl_penalised_rewards, leave_one_out, whiten
 
 seeds = st.integers(0, 10_000)
 
@@ -126,3 +127,32 @@ def test_whitening_a_constant_and_nothing():
     assert whiten(torch.full((2, 2), 3.0), mask, shift_mean=False).tolist() == [[3.0, 3.0], [3.0, 3.0]]
     with pytest.raises(ValueError, match="at least one"):
         whiten(torch.ones(2, 2), ~mask)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(1, 4))
+def test_baselines_of_a_group_equal_loops(seed, group, groups):
+    rewards = torch.randn(group * groups, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    without, standing = leave_one_out(rewards, group), group_relative(rewards, group)
+    plain = group_relative(rewards, group, divide=False)
+    for i, reward in enumerate(rewards.tolist()):
+        first = i - i % group
+        members = rewards[first : first + group].tolist()
+        others = members[: i - first] + members[i - first + 1 :]
+        assert without[i].item() == pytest.approx(reward - sum(others) / len(others), abs=1e-9)
+        centred = reward - statistics.mean(members)
+        assert plain[i].item() == pytest.approx(centred, abs=1e-9)
+        assert standing[i].item() == pytest.approx(centred / (statistics.stdev(members) + 1e-4), abs=1e-9)
+
+
+def test_a_group_whose_rewards_are_equal_teaches_nothing():
+    rewards = torch.tensor([0.1, 0.1, 0.1, 2.0, 1.0, 0.0])
+    for baseline in (group_relative, leave_one_out):
+        assert baseline(rewards, 3)[:3].abs().max() < 1e-3 < baseline(rewards, 3)[3:].abs().max()
+
+
+@pytest.mark.parametrize("baseline", [leave_one_out, group_relative])
+@pytest.mark.parametrize(("shape", "group"), [((6,), 1), ((6,), 4), ((3, 2), 3)])
+def test_what_is_no_group_is_refused(baseline, shape, group):
+    with pytest.raises(ValueError, match="groups of"):
+        baseline(torch.zeros(shape), group)

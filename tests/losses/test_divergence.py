@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preceptor.losses.divergence import full_kl, k1, k2, k3
+from preceptor.losses.divergence import adapted_coefficient, full_kl, k1, k2, k3
 
 
 def two_policies(seed=0, size=6):
@@ -102,3 +102,19 @@ def test_full_kl_with_forbidden_tokens():
     assert torch.isfinite(banned.grad).all()
     assert full_kl(banned, banned).item() == 0
     assert full_kl(free, banned).item() == math.inf
+
+
+def test_the_adapted_coefficient_by_hand_and_within_a_fifth():
+    """Ziegler et al. 2019: KL 6.6 against a target of 6 is an error of 0.1."""
+    assert adapted_coefficient(0.1, 6.6, 500, 6, 10_000) == pytest.approx(0.1 * (1 + 0.1 * 500 / 10_000))
+    assert adapted_coefficient(0.1, 60, 500, 6, 10_000) == pytest.approx(0.1 * (1 + 0.2 * 500 / 10_000))
+    assert adapted_coefficient(0.1, -3, 500, 6, 10_000) == pytest.approx(0.1 * (1 - 0.2 * 500 / 10_000))
+    assert adapted_coefficient(0.1, 6, 500, 6, 10_000) == 0.1
+
+
+def test_the_adapted_coefficient_brings_the_divergence_to_its_target():
+    """A policy whose divergence is 1 / beta, as that of a Gaussian policy in a linear reward is."""
+    coefficient = 5.0
+    for _ in range(400):
+        coefficient = adapted_coefficient(coefficient, 1 / coefficient, 64, 2.0, 640)
+    assert 1 / coefficient == pytest.approx(2.0, rel=1e-3)

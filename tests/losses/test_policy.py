@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.losses.likelihood import token_log_probs
-from preceptor.losses.policy import clipped_surrogate, clipped_value_loss
+from preceptor.losses.policy import clipped_surrogate, clipped_value_loss, policy_gradient, token_weights
 
 
 def random(*shape, seed=0):
@@ -75,6 +75,45 @@ def test_surrogate_has_the_gradients_of_differences_and_only_the_policy_has_one(
     found.loss.backward()
     assert attached.grad is None and constants.grad is None
     assert not (found.k1.requires_grad or found.k3.requires_grad or found.clipped.requires_grad)
+
+
+@pytest.mark.parametrize(("ratio", "advantage", "moves"), [(1.25, 1.0, True), (1.35, 1.0, False), (0.75, -1.0, False)])
+def test_the_clip_may_be_higher_above_one(ratio, advantage, moves):
+    log_probs = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
+    found = clipped_surrogate(log_probs, torch.zeros(1).double(), torch.tensor([advantage]).double(), 0.2, 0.28)
+    found.loss.backward()
+    assert bool(log_probs.grad) == moves and found.clipped.item() == (not moves)
+
+
+def test_weights_weigh_the_loss_and_nothing_else():
+    old, step, advantages, w = -random(9).abs(), 0.4 * random(9, seed=1), random(9, seed=2), random(9, seed=3).abs()
+    plain = clipped_surrogate(old + step, old, advantages)
+    weighed = clipped_surrogate(old + step, old, advantages, weights=w)
+    each = [clipped_surrogate(old[n : n + 1] + step[n : n + 1], old[n : n + 1], advantages[n : n + 1]).loss
+            for n in range(9)]
+    assert weighed.loss.item() == pytest.approx(sum(a.item() * b.item() for a, b in zip(w, each)), abs=1e-12)
+    assert weighed[1:] == plain[1:]
+    with pytest.raises(ValueError, match="without padding"):
+        clipped_surrogate(old, old, advantages, weights=w[:1])
+
+
+def test_the_policy_gradient_by_hand():
+    logits, tokens, advantages = random(8, 5).requires_grad_(), torch.arange(8) % 5, random(8, seed=1).requires_grad_()
+    policy_gradient(token_log_probs(logits, tokens), advantages).backward()
+    by_hand = -advantages.detach()[:, None] * (torch.eye(5)[tokens].double() - logits.detach().softmax(-1))
+    torch.testing.assert_close(logits.grad, by_hand, atol=1e-14, rtol=0)
+    assert advantages.grad is None
+
+
+def test_token_weights_make_the_averages_of_their_definitions():
+    lengths, losses = [3, 1, 6], random(10).split([3, 1, 6])
+    wanted = {"token": sum(float(part.sum()) for part in losses) / 10,
+              "answer": sum(float(part.mean()) for part in losses) / 3,
+              "constant": sum(float(part.sum()) / 20 for part in losses) / 3}
+    for averaging, value in wanted.items():
+        weights = token_weights(torch.tensor(lengths), averaging, 20)
+        found = sum(float(weight * part.sum()) for weight, part in zip(weights, losses)) / 10
+        assert found == pytest.approx(value, rel=1e-6), averaging
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.data.batches import IGNORE
+from preceptor.losses.advantages import gae
 from preceptor.rlhf.experience import Episodes, Experience
-from tests.rlhf.tiny import tiny_episodes, tiny_experience, tiny_options
+from preceptor.rlhf.options import A2cOptions, OnlineOptions, PpoOptions
+from tests.rlhf.tiny import estimate, tiny_episodes, tiny_experience, tiny_options
 
 ragged = st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=7), min_size=1, max_size=9)
 
@@ -33,7 +35,7 @@ def test_numbers_follow_their_tokens_through_packing(answers, random) -> None:
     chosen = list(range(len(answers)))
     random.shuffle(chosen)
     chosen = chosen[: 1 + len(chosen) // 2]
-    batch = experience.minibatch(chosen)
+    batch = experience.minibatch(chosen, tiny_options())
     found = {}
     for r, row in enumerate(batch.documents):
         segments = batch["segments"][r].tolist()
@@ -64,10 +66,8 @@ def test_the_score_is_paid_at_the_last_real_token_and_the_divergence_at_every_to
     episodes = tiny_episodes([[9, 0], [9, 10, 11, 5]])
     log_probs = episodes.padded([[-1.0, -2.0], [-1.0, -1.0, -1.0, -1.0]])
     reference = episodes.padded([[-1.5, -1.0], [-1.0, -2.0, -1.0, -1.5]])
-    found = Experience.estimate(
-        episodes, scores=torch.tensor([3.0, 5.0]), ended=torch.tensor([True, False]), log_probs=log_probs,
-        reference_log_probs=reference, values=torch.zeros(2, 4),
-        options=tiny_options(kl_coefficient=0.1, missing_end_penalty=2.0, gae_lambda=1.0))
+    found = estimate(episodes, tiny_options(kl_coefficient=0.1, gae_lambda=1.0), paid=torch.tensor([3.0, 3.0]),
+                     log_probs=log_probs, reference_log_probs=reference)
     expected = torch.tensor([[-0.05, 3.1, 0.0, 0.0], [0.0, -0.1, 0.0, 3.0 - 0.05]])
     torch.testing.assert_close(found.rewards, expected)
     # With lambda 1 and no discount a return is the sum of what is still to come.
@@ -77,10 +77,8 @@ def test_the_score_is_paid_at_the_last_real_token_and_the_divergence_at_every_to
 def test_discount_and_lambda_stand_where_they_belong() -> None:
     """By hand for two tokens: delta_2 = r_2 - V_2, A_1 = r_1 + 0.9 V_2 - V_1 + 0.9 * 0.5 delta_2."""
     episodes = tiny_episodes([[9, 0]])
-    one = torch.ones(1)
-    found = Experience.estimate(
-        episodes, scores=2 * one, ended=one.bool(), log_probs=torch.zeros(1, 2), reference_log_probs=torch.zeros(1, 2),
-        values=torch.tensor([[0.5, 0.8]]), options=tiny_options(discount=0.9, gae_lambda=0.5))
+    found = estimate(episodes, tiny_options(discount=0.9, gae_lambda=0.5), scores=torch.tensor([2.0]),
+                     values=torch.tensor([[0.5, 0.8]]))
     second = 2 - 0.8
     first = 0.9 * 0.8 - 0.5 + 0.45 * second
     torch.testing.assert_close(found.returns, torch.tensor([[first + 0.5, second + 0.8]]))
@@ -90,25 +88,39 @@ def test_advantages_are_whitened_over_the_iteration_and_returns_are_not() -> Non
     episodes = tiny_episodes([[9, 10, 0], [9, 0], [9, 10, 11, 5], [0]])
     options = tiny_options()
     experience = tiny_experience(episodes, options)
-    parts = [experience.minibatch(chosen) for chosen in ([0, 1], [2, 3])]
+    parts = [experience.minibatch(chosen, options) for chosen in ([0, 1], [2, 3])]
     pieces = [part["advantages"][part["targets"] != IGNORE] for part in parts]
     together = torch.cat(pieces)
     assert together.mean().item() == pytest.approx(0, abs=1e-6)
     assert together.var(unbiased=False).item() == pytest.approx(1, abs=1e-5)
     assert all(abs(piece.mean().item()) > 0.05 for piece in pieces)  # whitened by minibatch, both would be 0
-    raw = (experience.returns - experience.values)[episodes.mask]
+    before, returns = gae(experience.rewards, experience.values, episodes.mask, 1.0, 0.95)
+    torch.testing.assert_close(experience.returns, returns)
+    raw = before[episodes.mask]
     torch.testing.assert_close(experience.advantages[episodes.mask], (raw - raw.mean()) / raw.std(unbiased=False))
+
+
+@pytest.mark.parametrize("kind", [PpoOptions, A2cOptions])
+def test_rewards_may_be_scaled_with_their_mean_kept(kind: type[OnlineOptions]) -> None:
+    """Ziegler et al. 2019: a reward that is always positive stays so. `rewards` themselves are logged as they were."""
+    episodes = tiny_episodes([[9, 10, 0], [9, 0], [9, 10, 11, 5], [0]])
+    plain = tiny_experience(episodes, tiny_options(kind))
+    scaled = tiny_experience(episodes, tiny_options(kind, whiten_rewards=True))
+    mask, rewards = episodes.mask, plain.rewards[episodes.mask]
+    expected = torch.zeros(mask.shape)
+    expected[mask] = (rewards - rewards.mean()) / rewards.std(unbiased=False) + rewards.mean()
+    torch.testing.assert_close(scaled.returns, gae(expected, plain.values, mask, 1.0, 0.95)[1], atol=1e-5, rtol=1e-5)
+    assert torch.equal(scaled.rewards, plain.rewards) and not torch.allclose(scaled.returns, plain.returns)
 
 
 def test_metrics_by_hand() -> None:
     episodes = tiny_episodes([[9, 0], [9, 10, 11, 5]])
-    experience = Experience.estimate(
-        episodes, scores=torch.tensor([3.0, 5.0]), ended=torch.tensor([True, False]),
-        log_probs=episodes.padded([[-1.0, -2.0], [-1.0, -1.0, -1.0, -1.0]]),
-        reference_log_probs=episodes.padded([[-1.5, -1.0], [-1.0, -2.0, -1.0, -1.5]]),
-        values=torch.zeros(2, 4), options=tiny_options(kl_coefficient=0.1, missing_end_penalty=2.0))
+    experience = estimate(
+        episodes, tiny_options(kl_coefficient=0.1), scores=torch.tensor([3.0, 5.0]), paid=torch.tensor([3.0, 3.0]),
+        ended=torch.tensor([True, False]), log_probs=episodes.padded([[-1.0, -2.0], [-1.0, -1.0, -1.0, -1.0]]),
+        reference_log_probs=episodes.padded([[-1.5, -1.0], [-1.0, -2.0, -1.0, -1.5]]))
     metrics = experience.metrics()
-    assert metrics["score"] == pytest.approx(4)
+    assert (metrics["score"], metrics["shaped_score"], metrics["kl_coefficient"]) == (4, 3, 0.1)
     assert metrics["kl_k1"] == pytest.approx((0.5 - 1 + 1 + 0.5) / 2)
     ratios = torch.tensor([0.5, -1, 1, 0.5])
     assert metrics["kl_k3"] == pytest.approx(float((torch.exp(-ratios) - 1 + ratios).sum() / 2))
@@ -130,5 +142,5 @@ def test_experience_survives_a_checkpoint() -> None:
     file.seek(0)
     restored = Experience.restore(torch.load(file, weights_only=True))
     assert restored.episodes == experience.episodes
-    assert all(torch.equal(getattr(restored, name), getattr(experience, name))
-               for name in experience.__slots__ if name != "episodes")
+    for name in set(experience.__slots__) - {"episodes"}:
+        torch.testing.assert_close(getattr(restored, name), getattr(experience, name), atol=0, rtol=0)

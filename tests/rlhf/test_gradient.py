@@ -1,115 +1,106 @@
-"""The gradient of PPO against worlds that can be written out in full, and its invariances."""
+"""What a loss is read from: invariances of its gradient, values by hand, log-probabilities, dropout."""
 
+import math
 from dataclasses import replace
-from itertools import product
 
 import pytest
 import torch
-from torch import nn
 
 from preceptor.data.batches import IGNORE, Example, collate
-from preceptor.losses.divergence import full_kl
-from preceptor.rlhf.experience import Episodes, Experience
-from preceptor.rlhf.loss import ActorCritic, answer_log_probs, answer_values, ppo_loss
+from preceptor.rlhf.algorithms import ppo
+from preceptor.rlhf.networks import Networks
+from preceptor.rlhf.options import A2cOptions, GrpoOptions, NlpoOptions, OnlineOptions, PpoOptions, RlooOptions
+from preceptor.rlhf.reading import answer_log_probs, read_policy
 from tests.rlhf.tiny import (
+    algorithm_of,
     tiny_episodes,
     tiny_experience,
-    tiny_model,
+    tiny_networks,
     tiny_options,
     tiny_policy,
     tiny_value,
     word_tokenizer,
 )
+from tests.rlhf.world import gradient
 
-PROMPT = [1, 2]
-ANSWERS = [[0], *([first, second] for first in (1, 2) for second in (0, 1, 2))]  # all that a vocabulary of 3 can say
-SCORES = torch.tensor([0.3, -1.0, 2.0, 0.5, 1.0, -0.7, 0.1])
-
-
-def gradient(model: nn.Module) -> torch.Tensor:
-    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters()])
-
-
-def step_logits(policy: nn.Module, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of the first token [3], and of the second after each non-final first token [2, 3], without our code."""
-    first = policy(torch.tensor([PROMPT])).logits[0, -1]
-    second = policy(torch.tensor([[*PROMPT, 1], [*PROMPT, 2]])).logits[:, -1]
-    return first / temperature, second / temperature
+ANSWERS = [[9, 10, 0], [9, 0], [5, 6, 7, 8, 9, 0], [0], [6, 7, 11], [5, 5]]
+ALL = {
+    "ppo": tiny_options(PpoOptions, kl_loss="k2", entropy_coefficient=0.1),
+    "nlpo": tiny_options(NlpoOptions, mask_top_p=0.9),
+    "a2c": tiny_options(A2cOptions, kl_loss="exact", entropy_coefficient=0.1),
+    "rloo": tiny_options(RlooOptions, answers_per_prompt=3),
+    "grpo": tiny_options(GrpoOptions, answers_per_prompt=3),
+    "dr_grpo": tiny_options(GrpoOptions, answers_per_prompt=3, averaging="constant", divide_by_deviation=False),
+    "dapo": tiny_options(GrpoOptions, answers_per_prompt=3, averaging="token", clip_high=0.4),
+}
 
 
-def answer_probabilities(policy: nn.Module, temperature: float) -> torch.Tensor:
-    first, second = (logits.softmax(-1) for logits in step_logits(policy, temperature))
-    return torch.stack([first[0], *(first[a] * second[a - 1, b] for a, b in product((1, 2), (0, 1, 2)))])
+def gradient_of(options: OnlineOptions, order: list[int], pad: int = 1, micro_batches: int = 1) -> torch.Tensor:
+    """Of one optimiser step on made-up experience, whose ratios are far from 1."""
+    networks = tiny_networks(options)
+    experience = replace(tiny_experience(tiny_episodes(ANSWERS), options), episodes=tiny_episodes(ANSWERS, pad=pad))
+    batch = experience.minibatch(order, options)
+    parts = [algorithm_of(options).loss(networks, micro, options) for micro in batch.split(micro_batches)]
+    assert sum(count for _, count, _ in parts) == batch.count
+    learning = torch.nn.ModuleList([networks.policy, *([networks.value] if networks.value else [])])
+    return gradient(learning, sum(loss for loss, _, _ in parts))
 
 
-def exact_objective(policy: nn.Module, reference: nn.Module, temperature: float, beta: float) -> torch.Tensor:
-    """E[score] - beta KL(policy || reference) over all answers, the divergence summed over the vocabulary."""
-    first, second = step_logits(policy, temperature)
-    first_reference, second_reference = (logits.detach() for logits in step_logits(reference, temperature))
-    divergence = full_kl(first, first_reference) + (
-        first.softmax(-1)[1:] * full_kl(second, second_reference)).sum()
-    return (answer_probabilities(policy, temperature) * SCORES).sum() - beta * divergence
+@pytest.mark.parametrize("name", ALL)
+def test_packing_padding_order_and_micro_batches_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ALL[name]
+    together = gradient_of(options, [3, 0, 5, 4, 2, 1], pad=7, micro_batches=3)
+    packed = gradient_of(options, [0, 1, 2, 3, 4, 5])
+    monkeypatch.setattr("preceptor.rlhf.experience.pack", lambda lengths, room: [[n] for n in range(len(lengths))])
+    alone = gradient_of(options, [0, 1, 2, 3, 4, 5])
+    assert alone.abs().max() > 0.1
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_at_ratio_one_the_expected_gradient_is_that_of_the_objective(temperature: float) -> None:
-    """Every answer weighted by its probability. It would not hold if the end of text were masked, the score misplaced,
-    the targets shifted, the divergence of another sign or estimator, or the temperature left out of the update."""
-    policy, reference = tiny_policy(0, vocab_size=3), tiny_policy(1, vocab_size=3)
-    model = ActorCritic(policy, tiny_value(vocab_size=3))
-    options = tiny_options(temperature=temperature, kl_coefficient=0.3, gae_lambda=1.0, value_coefficient=0.0,
-                           missing_end_penalty=0.0)
-    episodes = Episodes([str(n) for n in range(7)], [PROMPT] * 7, ANSWERS, pad=2)
-    experience = Experience.estimate(
-        episodes, scores=SCORES, ended=torch.ones(7, dtype=torch.bool),
-        log_probs=episodes.measure(lambda batch: answer_log_probs(policy, batch, temperature), 1),
-        reference_log_probs=episodes.measure(lambda batch: answer_log_probs(reference, batch, temperature), 1),
-        # A baseline that depends on what stands before a token, as any value network does, changes no expectation.
-        values=episodes.measure(lambda batch: answer_values(model["value"], batch), 1), options=options)
-    probabilities = answer_probabilities(policy, temperature)
-    raw = experience.returns - experience.values
-    weighted = replace(experience, advantages=raw * probabilities.detach()[:, None])
-    loss, count, _ = ppo_loss(model, weighted.minibatch(range(7)), options)
-    loss.backward()
-    found = gradient(policy)
-    policy.zero_grad()
-    (-exact_objective(policy, reference, temperature, beta=0.3)).backward()
-    assert count == sum(map(len, ANSWERS)) and probabilities.sum().item() == pytest.approx(1)
-    torch.testing.assert_close(found, gradient(policy), atol=1e-5, rtol=1e-4)
+def surrogate_by_hand(name: str, ratios: list[list[float]], advantages: list[float]) -> float:
+    """The mean loss of whole answers, written out: `advantages` one an answer, `ratios` one a token."""
+    options, total, tokens = ALL[name], 0.0, sum(map(len, ratios))
+    low, high = 1 - options.clip, 1 + getattr(options, "clip_high", options.clip)
+    for answer, advantage in zip(ratios, advantages):
+        if name == "rloo":
+            answer = [math.prod(answer)]
+        gains = [min(rho * advantage, min(max(rho, low), high) * advantage) for rho in answer]
+        share = {"token": 1 / tokens, "answer": 1 / len(answer) / len(ratios), "constant": 1 / len(ratios) / 6}
+        total -= sum(gains) * share[options.averaging]
+    return total
 
 
-def loss_of(model: ActorCritic, experience: Experience, chosen, options, micro_batches: int = 1) -> torch.Tensor:
-    model.zero_grad()
-    for micro in experience.minibatch(chosen).split(micro_batches):
-        ppo_loss(model, micro, options)[0].backward()
-    return gradient(model)
-
-
-@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [3, 0, 4, 2, 1]])
-@pytest.mark.parametrize("micro_batches", [1, 3])
-def test_packing_padding_order_and_micro_batches_change_nothing(order, micro_batches) -> None:
-    answers = [[9, 10, 0], [9, 0], [5, 6, 7, 8, 9, 0], [0], [6, 7, 11]]
-    model, options = tiny_model(), tiny_options()
-    experience = tiny_experience(tiny_episodes(answers), options)
-    assert len(experience.minibatch(order).counts) < len(answers)  # some rows hold several episodes
-    alone = sum(loss_of(model, experience, [episode], options) for episode in range(5))
-    other = replace(experience, episodes=tiny_episodes(answers, pad=7))
-    found = loss_of(model, other, order, options, micro_batches)
-    torch.testing.assert_close(found, alone, atol=1e-5, rtol=0)
+@pytest.mark.parametrize("name", ["ppo", "rloo", "grpo", "dr_grpo", "dapo"])
+def test_the_policy_loss_by_hand_where_ratios_are_clipped(name: str) -> None:
+    options, networks = ALL[name], tiny_networks(ALL[name])
+    plain = tiny_experience(tiny_episodes(ANSWERS), options)
+    now = plain.episodes.measure(lambda batch: answer_log_probs(networks.policy, batch, 1.0), 1)
+    steps = torch.randn(now.shape, generator=torch.Generator().manual_seed(3)) * 0.4
+    advantages = [1.0, -2.0, 0.5, -1.0, 1.5, 1.0]
+    experience = replace(plain, log_probs=now - steps,
+                         advantages=torch.tensor(advantages)[:, None] * plain.episodes.mask)
+    batch = experience.minibatch([2, 1, 0, 5, 4, 3], options)
+    _, count, metrics = algorithm_of(options).loss(networks, batch, options)
+    ratios = [steps[e, : len(answer)].exp().tolist() for e, answer in enumerate(ANSWERS)]
+    assert metrics["policy_loss"].item() / count == pytest.approx(surrogate_by_hand(name, ratios, advantages), rel=1e-4)
+    drift = sum(rho - 1 - math.log(rho) for answer in ratios for rho in answer)
+    assert metrics["approximate_kl"].item() == pytest.approx(drift, rel=1e-3)
+    assert 0 < metrics["clip_fraction"] < count
 
 
 @pytest.mark.parametrize("clip", [0.2, float("inf")])
 def test_the_value_loss_by_hand_on_the_scale_of_the_reward_model(clip: float) -> None:
-    model = tiny_model()
-    model["value"].config.preceptor_offset = 0.75
+    model = tiny_networks()
+    model.value.config.preceptor_offset = 0.75
     options = tiny_options(value_clip=clip, value_coefficient=0.1)
     experience = tiny_experience(tiny_episodes([[9, 10, 0], [9, 0]]), options)
-    loss, count, metrics = ppo_loss(model, experience.minibatch([0, 1]), options)
+    loss, count, metrics = ppo.loss(model, experience.minibatch([0, 1], options), options)
     expected = 0.0
     for e, answer in enumerate(experience.episodes.answers):
         prompt, size = experience.episodes.prompts[e], len(answer)
         tokens = torch.tensor([prompt + answer])
-        values = model["value"].score(model["value"].model(input_ids=tokens).last_hidden_state)[0, :, 0] + 0.75
+        values = model.value.score(model.value.model(input_ids=tokens).last_hidden_state)[0, :, 0] + 0.75
         now = values[len(prompt) - 1 : -1]  # V of the state before each token is chosen
         old, returns = experience.values[e, :size], experience.returns[e, :size]
         near = torch.minimum(torch.maximum(now, old - clip), old + clip)
@@ -131,10 +122,26 @@ def test_log_probabilities_are_those_of_the_model_itself() -> None:
 
 
 def test_dropout_stays_off_in_the_rollout_and_in_the_update() -> None:
-    model = ActorCritic(tiny_policy(attention_dropout=0.5), tiny_value(attention_dropout=0.5)).train()
+    model = Networks(tiny_policy(attention_dropout=0.5), tiny_policy(), tiny_value(attention_dropout=0.5)).train()
     batch = collate([[Example("e", [5, 6, 7], [IGNORE, 7, 0])]], pad=1)
-    first, second = (answer_log_probs(model["policy"], batch, 1.0) for _ in range(2))
+    first, second = (answer_log_probs(model.policy, batch, 1.0) for _ in range(2))
     assert torch.equal(first, second) and not any(module.training for module in model.modules())
+
+
+def test_chunks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More rows than a chunk holds: logits are computed again in the backward pass, values and gradients stay."""
+    networks = tiny_networks(ALL["nlpo"])
+    batch, _ = tiny_episodes(ANSWERS).packed(range(len(ANSWERS)))
+
+    def read() -> list[torch.Tensor]:
+        reading = read_policy(networks, batch, 0.7, whole=True, against_reference=True)
+        total = (reading.log_probs + 2 * reading.entropy + 3 * reading.divergence).sum()
+        return [reading.log_probs, reading.entropy, reading.divergence, gradient(networks.policy, total)]
+
+    whole = read()
+    monkeypatch.setattr("preceptor.rlhf.reading.CHUNK", 4)
+    for found, expected in zip(read(), whole, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_end_of_text_is_not_the_padding() -> None:

@@ -10,6 +10,7 @@ from preceptor.data.jsonl import write_jsonl
 from preceptor.data.records import Document, Prompt
 from preceptor.models.causal import load_causal, save_model
 from preceptor.models.scalar import load_scalar, offset
+from preceptor.rlhf.options import A2cOptions, GrpoOptions, NlpoOptions, OnlineOptions, PpoOptions, RlooOptions
 from preceptor.rlhf.stage import run
 from preceptor.run.errors import UserError
 from preceptor.run.log import Log, read_log
@@ -30,9 +31,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "corpus": folder / "corpus.jsonl"}
 
 
-def step(folder: Path, inputs: dict[str, Path], **options: Any) -> Step:
+def step(folder: Path, inputs: dict[str, Path], kind: type[OnlineOptions] = PpoOptions, **options: Any) -> Step:
     folder.mkdir(exist_ok=True)
-    return Step("ppo", folder, inputs, tiny_options(**options), seed=3, log=Log(folder / "log.jsonl", "ppo", 1))
+    return Step("ppo", folder, inputs, tiny_options(kind, **options), seed=3, log=Log(folder / "log.jsonl", "ppo", 1))
 
 
 def without(inputs: dict[str, Path], name: str) -> dict[str, Path]:
@@ -68,14 +69,14 @@ def test_what_the_loop_is_handed(tmp_path: Path, inputs: dict[str, Path], monkey
     monkeypatch.setattr("preceptor.rlhf.stage.fit", spy)
     run(step(tmp_path, inputs, ptx_coefficient=0.7, value_learning_rate=0.3))
     reward = load_scalar(inputs["reward"] / "model")
-    assert torch.equal(weights(seen["model"]["value"]), weights(reward))
-    assert offset(seen["model"]["value"]) == 0.5
+    assert torch.equal(weights(seen["model"].value), weights(reward))
+    assert offset(seen["model"].value) == 0.5
     assert seen["rates"] == {"value": 0.3}
     (term,) = seen["extra"]
     assert (term.name, term.weight, term.batches.total) == ("ptx", 0.7, seen["batches"].total)
-    rollouts = seen["batches"].rollouts
-    assert not any(parameter.requires_grad for parameter in rollouts.reference.parameters())
-    pairs = zip(rollouts.reference.parameters(), seen["model"]["policy"].parameters(), strict=True)
+    reference = seen["model"].reference
+    assert not any(parameter.requires_grad for parameter in reference.parameters())
+    pairs = zip(reference.parameters(), seen["model"].policy.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) and ours.data_ptr() != theirs.data_ptr() for ours, theirs in pairs)
 
 
@@ -90,6 +91,11 @@ def test_plain_ppo_needs_no_corpus_and_can_do_without_an_average(tmp_path: Path,
     ({"minibatches": 0}, "into 0", "between 1 and 8"),
     ({"ptx_coefficient": 1.0}, "no corpus", "ptx_coefficient=0"),
     ({"max_tokens": 32}, "no room", "max_tokens"),
+    ({"value_warmup": 2}, "for 2 iterations of 2", "below 2"),
+    ({"overlong_tokens": 7}, "last 7 of 6", "between 0"),
+    ({"kind": GrpoOptions, "answers_per_prompt": 3}, "8 episodes, 3 to a prompt", "divisor"),
+    ({"kind": RlooOptions, "answers_per_prompt": 1}, "1 to a prompt", "at least 2"),
+    ({"kind": NlpoOptions, "mask_every": 0}, "mask_every 0", "1 or more"),
 ])
 def test_what_cannot_work_is_refused(tmp_path: Path, inputs: dict[str, Path], options: dict[str, Any], cause: str,
                                      cure: str) -> None:
@@ -115,3 +121,13 @@ def test_a_reward_model_with_another_vocabulary_scores_but_is_no_value_network(
     save_model(tiny_value(vocab_size=len(other)), other, tmp_path / "reward" / "model")
     run(step(tmp_path / "out", {**without(inputs, "corpus"), "reward": tmp_path / "reward"}, iterations=1))
     assert "another vocabulary" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [A2cOptions, GrpoOptions, NlpoOptions, RlooOptions])
+def test_every_algorithm_runs_as_a_stage(tmp_path: Path, inputs: dict[str, Path], kind: type[OnlineOptions]) -> None:
+    run(step(tmp_path, inputs, kind, ptx_coefficient=0.1, ptx_rows=1, kl_loss="k2", entropy_coefficient=0.01))
+    assert not torch.equal(weights(load_causal(tmp_path / "model")), weights(load_causal(inputs["policy"] / "model")))
+    log = read_log(tmp_path / "log.jsonl")["ppo"]
+    assert max(log) == log[0]["plan"]["optimiser_steps"] and "ptx_loss" in log[1] and "kl_loss" in log[1]
+    assert ("value_loss" in log[1]) == ("value_parameters" in log[0]["plan"]) == hasattr(kind, "discount")
+    assert ("flat_groups" in log[1]) == (kind in (GrpoOptions, RlooOptions))

@@ -1,7 +1,8 @@
 """A world to know by heart: twelve words, models of a few thousand weights, rewards that one line computes."""
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from preceptor.data.records import Prompt, Response
 from preceptor.learn.fit import Term, fit
 from preceptor.rlhf.batches import RolloutBatches
 from preceptor.rlhf.experience import Episodes, Experience
-from preceptor.rlhf.loss import ActorCritic, ppo_loss
-from preceptor.rlhf.options import RlhfOptions
+from preceptor.rlhf.networks import Networks
+from preceptor.rlhf.nucleus import MaskedPolicy, NucleusMask
+from preceptor.rlhf.options import CriticOptions, NlpoOptions, OnlineOptions, PpoOptions
 from preceptor.rlhf.rollouts import Rollouts
 from preceptor.run.log import Log
 from preceptor.run.progress import Progress
@@ -56,8 +58,13 @@ def tiny_value(seed: int = 1, **changes: Any) -> nn.Module:
     return LlamaForSequenceClassification(LlamaConfig(**shape(num_labels=1, **changes)))
 
 
-def tiny_model(**changes: Any) -> ActorCritic:
-    return ActorCritic(tiny_policy(**changes), tiny_value(**changes))
+def tiny_networks(options: OnlineOptions | None = None, seed: int = 0, **changes: Any) -> Networks:
+    """The networks that an algorithm wants (PPO's without options); the reference is the policy as it begins."""
+    options = options or tiny_options()
+    policy, reference = tiny_policy(seed, **changes), tiny_policy(seed, **changes)
+    value = tiny_value(seed + 1, **changes) if isinstance(options, CriticOptions) else None
+    mask = NucleusMask(policy, options.mask_top_p, options.temperature) if isinstance(options, NlpoOptions) else None
+    return Networks(policy, reference, value, mask)
 
 
 def tiny_prompts(count: int = 6) -> list[Prompt]:
@@ -73,9 +80,15 @@ class ShareOfGood:
         return [response.token_ids.count(GOOD) / len(response.token_ids) for response in responses]
 
 
-def tiny_options(**changes: Any) -> RlhfOptions:
-    return RlhfOptions(**{"iterations": 2, "episodes": 8, "minibatches": 2, "max_tokens": 6, "learning_rate": 1e-2,
-                          "value_learning_rate": 1e-2, "warmup": 0.0, "ema": 0.0, **changes})
+def tiny_options(kind: type[OnlineOptions] = PpoOptions, **changes: Any) -> Any:
+    chosen = {"iterations": 2, "episodes": 8, "minibatches": 2, "max_tokens": 6, "learning_rate": 1e-2,
+              "value_learning_rate": 1e-2, "warmup": 0.0, "ema": 0.0, "answers_per_prompt": 4}
+    known = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in chosen.items() if name in known} | changes)
+
+
+def algorithm_of(options: OnlineOptions) -> Any:
+    return import_module(f"preceptor.rlhf.algorithms.{options.algorithm}")
 
 
 def tiny_episodes(answers: Sequence[Sequence[int]], seed: int = 0, pad: int = 1) -> Episodes:
@@ -85,7 +98,17 @@ def tiny_episodes(answers: Sequence[Sequence[int]], seed: int = 0, pad: int = 1)
     return Episodes([f"e{n}" for n in range(len(answers))], prompts, [list(answer) for answer in answers], pad)
 
 
-def tiny_experience(episodes: Episodes, options: RlhfOptions, seed: int = 0) -> Experience:
+def estimate(episodes: Episodes, options: OnlineOptions, **measured: Any) -> Experience:
+    """`Experience.estimate` with what does not matter made up: scores 0, paid as scored, values 0."""
+    count, none = len(episodes.ids), torch.zeros(episodes.mask.shape)
+    given = {"scores": torch.zeros(count), "ended": torch.ones(count, dtype=torch.bool), "log_probs": none,
+             "reference_log_probs": none, "values": none if isinstance(options, CriticOptions) else None,
+             "kl_coefficient": options.kl_coefficient, **measured}
+    return Experience.estimate(episodes, **{"paid": given["scores"], **given}, algorithm=algorithm_of(options),
+                               options=options)
+
+
+def tiny_experience(episodes: Episodes, options: OnlineOptions, seed: int = 0) -> Experience:
     """Made-up measurements of the episodes."""
     draw = torch.Generator().manual_seed(seed)
     count, mask = len(episodes.ids), episodes.mask
@@ -93,30 +116,29 @@ def tiny_experience(episodes: Episodes, options: RlhfOptions, seed: int = 0) -> 
     def table() -> torch.Tensor:
         return torch.where(mask, torch.randn(mask.shape, generator=draw), 0.0)
 
-    return Experience.estimate(
-        episodes, scores=torch.randn(count, generator=draw),
-        ended=torch.tensor([answer[-1] == 0 for answer in episodes.answers]), log_probs=-table().abs() - 1,
-        reference_log_probs=-table().abs() - 1, values=table(), options=options)
+    found = {"scores": torch.randn(count, generator=draw), "log_probs": -table().abs() - 1,
+             "reference_log_probs": -table().abs() - 1}
+    values = {"values": table()} if isinstance(options, CriticOptions) else {}
+    return estimate(episodes, options, **found, **values,
+                    ended=torch.tensor([answer[-1] == 0 for answer in episodes.answers]))
 
 
-def tiny_batches(model: ActorCritic, options: RlhfOptions, reward: Any = None, seed: int = 5) -> RolloutBatches:
+def tiny_batches(networks: Networks, options: OnlineOptions, reward: Any = None, seed: int = 5) -> RolloutBatches:
     from preceptor.generate.local import LocalDecoder
-    reference = tiny_policy()
-    reference.load_state_dict(model["policy"].state_dict())
-    decoder = LocalDecoder(model["policy"], word_tokenizer(), rows=options.episodes)
-    rollouts = Rollouts(model, reference.requires_grad_(False).eval(), decoder, reward or ShareOfGood(), options,
-                        pad=1)
+    writer = MaskedPolicy(networks.policy, networks.mask) if networks.mask else networks.policy
+    decoder = LocalDecoder(writer, word_tokenizer(), rows=options.episodes)
+    rollouts = Rollouts(networks, decoder, reward or ShareOfGood(), algorithm_of(options), options, pad=1)
     return RolloutBatches(rollouts, tiny_prompts(), options, seed)
 
 
-def train(model: ActorCritic, batches: RolloutBatches, options: RlhfOptions, folder: Path,
-          extra: Sequence[Term] = (), loss: Any = ppo_loss) -> dict[str, torch.Tensor] | None:
+def train(networks: Networks, batches: RolloutBatches, options: OnlineOptions, folder: Path,
+          extra: Sequence[Term] = (), loss: Any = None) -> dict[str, torch.Tensor] | None:
     """`fit` as the stage calls it, without a run around it."""
     folder.mkdir(exist_ok=True)
-    return fit(model, batches, partial(loss, options=options), options, folder=folder,
+    return fit(networks, batches, loss or batches.loss, options, folder=folder,
                log=Log(folder / "log.jsonl", "ppo", 1), progress=Progress("ppo", 1), extra=extra,
-               rates={"value": options.value_learning_rate},
-               after_step=lambda number: batches.experience.metrics() if batches.fresh else None)
+               rates={"value": options.value_learning_rate} if networks.value else {},
+               after_step=lambda number: batches.end_step())
 
 
 def weights(model: nn.Module) -> torch.Tensor:

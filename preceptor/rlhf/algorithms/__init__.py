@@ -1,0 +1,1 @@
+"""The algorithms by name: which formulas each uses, and how."""
