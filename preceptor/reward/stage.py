@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
 from preceptor.data.jsonl import read_jsonl
+from preceptor.data.ranked import RankedBatches, RankedPrompt
 from preceptor.data.records import Comparison, Conversation
 from preceptor.learn.fit import fit
 from preceptor.losses.ranking import pairwise_accuracy, pairwise_ranking
@@ -13,7 +14,6 @@ from preceptor.models.attention import shared_prompt_mask
 from preceptor.models.causal import context_length, model_folder, parameter_count, save_model
 from preceptor.models.reward_model import AnswerEncoder, score_answers
 from preceptor.models.scalar import scalar_from_causal, token_values
-from preceptor.reward.batches import RankedBatches, RankedPrompt
 from preceptor.reward.measure import measure
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_text
@@ -56,7 +56,7 @@ def run(step: Step) -> None:
 def _ranked_prompts(step: Step, encoder: AnswerEncoder) -> list[RankedPrompt]:
     """The training rankings, encoded; one that sets no two answers apart has nothing to learn from."""
     comparisons = read_jsonl(step.input("comparisons", "comparisons.train.jsonl"), Comparison)
-    encoded = [RankedPrompt.of(comparison, encoder) for comparison in comparisons if len(comparison.ranking) > 1]
+    encoded = [encoder.ranked(comparison) for comparison in comparisons if len(comparison.ranking) > 1]
     tied = len(comparisons) - len(encoded)
     if tied:
         step.say(f"{tied} of {len(comparisons)} rankings left out: all their answers are tied")

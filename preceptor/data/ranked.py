@@ -2,19 +2,19 @@
 
 A row holds the prompt (segment 1) and then its K answers (segments 2 to K+1), whose positions go on from the prompt's
 last. Under `shared_prompt_mask` each answer has the states that it has alone, while the prompt costs one reading in
-place of K: 3.3 times as fast as K whole documents in a row (docs/reward.md).
+place of K: 3.3 times as fast as K whole documents in a row (docs/reward.md). The reward model reads a score at the end
+of each answer, what learns from preferences directly the log-probability of each answer's tokens.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from preceptor.data.batches import Batch
-from preceptor.data.records import Comparison
-from preceptor.models.reward_model import AnswerEncoder
 
 WINDOW = 8  # batches within which rows of similar width are put together, so that little of a batch is padding
 
@@ -27,13 +27,8 @@ class RankedPrompt:
     prompt: list[int]
     answers: list[list[int]]
     ranks: list[int]
-
-    @classmethod
-    def of(cls, comparison: Comparison, encoder: AnswerEncoder) -> Self:
-        """Encode a comparison; a prompt too long for its longest answer loses its beginning, and is counted."""
-        answers = [encoder.answer(comparison.prompt, response) for response in comparison.responses]
-        prompt = encoder.prompt(comparison.prompt, encoder.context - max(map(len, answers)))
-        return cls(comparison.id, prompt, answers, comparison.ranks())
+    tables: dict[str, list[float]] = field(default_factory=dict)
+    """Further numbers, one for each answer, that a batch holds under their names: ratings, log-likelihoods."""
 
     @property
     def width(self) -> int:
@@ -106,7 +101,7 @@ def collate_ranked(prompts: Sequence[RankedPrompt], pad: int) -> Batch:
     """Rows of prompts with their answers; each prompt counts one.
 
     Tensors: `tokens`, `positions` and `segments` (rows, time); `ends` (rows, K), the place of each answer's last token,
-    -1 where a prompt has fewer answers than the most; `ranks` (rows, K).
+    -1 where a prompt has fewer answers than the most; `ranks` (rows, K), and the prompts' tables (rows, K).
     """
     shape = (len(prompts), max(one.width for one in prompts))
     most = max(len(one.answers) for one in prompts)
@@ -126,4 +121,32 @@ def collate_ranked(prompts: Sequence[RankedPrompt], pad: int) -> Batch:
                 ends[r, number - 1] = start - 1
         ranks[r, :len(one.ranks)] = torch.tensor(one.ranks)
     tensors = {"tokens": tokens, "positions": positions, "segments": segments, "ends": ends, "ranks": ranks}
+    for name in prompts[0].tables:
+        tensors[name] = torch.tensor([one.tables[name] + [0.0] * (most - len(one.answers)) for one in prompts])
     return Batch(tensors, [1] * len(prompts), [[one.id] for one in prompts])
+
+
+class AnswerTokens(NamedTuple):
+    """The N tokens of all answers of a batch, row by row, answer by answer, in order; each is [N]."""
+
+    rows: Tensor
+    answers: Tensor
+    """Which of the row's answers the token belongs to, from 0."""
+    sources: Tensor
+    """The place whose state predicts the token: the one before it, for the first of an answer the prompt's last."""
+    targets: Tensor
+    """The token itself."""
+    last: Tensor
+    """Whether it is the last of its answer."""
+
+
+def answer_tokens(batch: Batch) -> AnswerTokens:
+    """Where each token of the answers is predicted from, and what it is."""
+    segments = batch["segments"]
+    rows, places = (segments > 1).nonzero(as_tuple=True)
+    own = segments[rows, places]
+    first = segments[rows, places - 1] != own
+    prompt_ends = (segments == 1).sum(1) - 1
+    answers = own - 2
+    return AnswerTokens(rows, answers, torch.where(first, prompt_ends[rows], places - 1), batch["tokens"][rows, places],
+                        batch["ends"][rows, answers] == places)
