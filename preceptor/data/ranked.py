@@ -29,6 +29,8 @@ class RankedPrompt:
     ranks: list[int]
     tables: dict[str, list[float]] = field(default_factory=dict)
     """Further numbers, one for each answer, that a batch holds under their names: ratings, log-likelihoods."""
+    count: int = 1
+    """What a loss counts of it: itself, unless the loss is over tokens."""
 
     @property
     def width(self) -> int:
@@ -50,6 +52,8 @@ class RankedBatches:
     def __init__(self, prompts: Sequence[RankedPrompt], *, rows: int, epochs: int, pad: int, seed: int) -> None:
         self.prompts, self.rows, self.epochs, self.pad, self.seed = prompts, rows, epochs, pad, seed
         self.drawn = 0
+        self.last: list[int] = []
+        """Which of `prompts` are in the batch that came last."""
         self.skipped: list[range] = []
         self._plan = lru_cache(maxsize=2)(self._draw_plan)
 
@@ -83,7 +87,8 @@ class RankedBatches:
             number, self.drawn = self.drawn, self.drawn + 1
             if not self._skips(number):
                 epoch, place = divmod(number, self.planned // self.epochs)
-                return collate_ranked([self.prompts[index] for index in self._plan(epoch)[place]], self.pad)
+                self.last = self._plan(epoch)[place]
+                return collate_ranked([self.prompts[index] for index in self.last], self.pad)
         raise StopIteration
 
     def state(self) -> dict[str, Any]:
@@ -98,7 +103,7 @@ class RankedBatches:
 
 
 def collate_ranked(prompts: Sequence[RankedPrompt], pad: int) -> Batch:
-    """Rows of prompts with their answers; each prompt counts one.
+    """Rows of prompts with their answers; each prompt counts what it says.
 
     Tensors: `tokens`, `positions` and `segments` (rows, time); `ends` (rows, K), the place of each answer's last token,
     -1 where a prompt has fewer answers than the most; `ranks` (rows, K), and the prompts' tables (rows, K).
@@ -123,7 +128,7 @@ def collate_ranked(prompts: Sequence[RankedPrompt], pad: int) -> Batch:
     tensors = {"tokens": tokens, "positions": positions, "segments": segments, "ends": ends, "ranks": ranks}
     for name in prompts[0].tables:
         tensors[name] = torch.tensor([one.tables[name] + [0.0] * (most - len(one.answers)) for one in prompts])
-    return Batch(tensors, [1] * len(prompts), [[one.id] for one in prompts])
+    return Batch(tensors, [one.count for one in prompts], [[one.id] for one in prompts])
 
 
 class AnswerTokens(NamedTuple):

@@ -92,7 +92,7 @@ def _one_step(model: nn.Module, optimiser: torch.optim.Optimizer, terms: Sequenc
         batch = next(term.batches)
         sums: dict[str, float] = {}
         for micro in batch.split(options.micro_batches):
-            with _autocast(options.precision, device):
+            with autocast(options.precision, device):
                 value, count, extras = term.loss(model, micro.to(device))
             assert count == micro.count, f"the loss counted {count} positions of {micro.count}"
             (value * (term.weight / batch.count)).backward()
@@ -110,7 +110,8 @@ def _one_step(model: nn.Module, optimiser: torch.optim.Optimizer, terms: Sequenc
     return {**metrics, "gradient_norm": norm}, tokens
 
 
-def _autocast(precision: str, device: str) -> AbstractContextManager[Any]:
+def autocast(precision: str, device: str) -> AbstractContextManager[Any]:
+    """The precision in which the loop runs forward passes; what is measured for a loss must be measured in it too."""
     if precision == "bf16" or (precision == "auto" and has_bfloat16()):
         return torch.autocast(torch.device(device).type, torch.bfloat16)
     return nullcontext()

@@ -45,6 +45,18 @@ def _online(options: str) -> Stage:
                  ("corpus",))
 
 
+def _from_rankings(name: str, options: str) -> Stage:
+    """An algorithm of preceptor/rlhf/algorithms that learns from ranked answers which are there already."""
+    return Stage(f"preceptor.rlhf.offline_options:{options}", f"preceptor.rlhf.algorithms.{name}:run",
+                 ("policy", "comparisons"))
+
+
+def _from_chosen(name: str, options: str) -> Stage:
+    """An algorithm that writes answers once, chooses among them by reward, and learns from the choice."""
+    return Stage(f"preceptor.rlhf.offline_options:{options}", f"preceptor.rlhf.algorithms.{name}:run",
+                 ("policy", "reward", "prompts"))
+
+
 STAGES: dict[str, Stage | Choice] = {
     "import": Stage("preceptor.data.options:ImportOptions", "preceptor.data.stage:run",
                     ("text", "demonstrations", "comparisons"),
@@ -68,6 +80,14 @@ STAGES: dict[str, Stage | Choice] = {
         "a2c": _online("A2cOptions"),
         "rloo": _online("RlooOptions"),
         "grpo": _online("GrpoOptions"),
+        "dpo": _from_rankings("dpo", "DpoOptions"),
+        "ipo": _from_rankings("ipo", "IpoOptions"),
+        "kto": _from_rankings("kto", "KtoOptions"),
+        "orpo": _from_rankings("orpo", "OrpoOptions"),
+        "simpo": _from_rankings("simpo", "SimpoOptions"),
+        "ilql": _from_rankings("ilql", "IlqlOptions"),
+        "best_of_n": _from_chosen("best_of_n", "BestOfNOptions"),
+        "rejection_sampling": _from_chosen("rejection_sampling", "RejectionOptions"),
     }),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
                       ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),
