@@ -53,6 +53,22 @@ def answer_pairs(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     return values[:, :, None], values[:, None, :]
 
 
+def score_regression(scores: Tensor, targets: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """sum over prompts of the mean over answers of (score - target)^2: a score learned from numbers, not from pairs.
+
+    Args:
+        scores: [B, K], the reward model's outputs; what stands at absent answers has no effect.
+        targets: [B, K], what each answer is worth, best with mean 0 and deviation 1 over the data.
+        present: [B, K] booleans, false at padding.
+
+    Returns:
+        The sum, and the number of prompts with an answer (int64); both scalars. A model that says 0 has 1 a prompt.
+    """
+    errors = (scores - targets).masked_fill(~present, 0.0).square()
+    answers = present.sum(1)
+    return (errors.sum(1) / answers.clamp(min=1)).sum(), (answers > 0).sum()
+
+
 def pairwise_accuracy(scores: Tensor, ranks: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     """How many pairs the scores order as the ranking does; equal scores count one half, as a coin would.
 

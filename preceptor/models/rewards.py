@@ -2,8 +2,10 @@
 
 A folder with reward.json says what it is, and how it is put together; one without is a trained reward model.
 
-    {"kind": "ensemble", "combine": "mean | worst | uncertainty", "weight": 0.5, "members": ["member-01", ...]}
+    {"kind": "ensemble", "combine": "mean | worst | uncertainty", "weight": 0.5, "members": ["../05-reward/model", ...]}
     {"kind": "program", "function": "module:name", "code": "the folder or file that holds the module, or null"}
+
+Paths are relative to the folder, so that a run can be moved as a whole.
 """
 
 import importlib
@@ -21,24 +23,6 @@ from preceptor.run.files import read_json
 
 DESCRIPTION = "reward.json"
 COMBINE = ("mean", "worst", "uncertainty")
-
-
-def load_reward(path: Path, rows: int = 32) -> Reward:
-    """The reward of a step's folder or of a model folder; `rows` answers are scored at once.
-
-    Raises:
-        UserError: it is no reward, or its program cannot be found.
-    """
-    if not (path / DESCRIPTION).exists():
-        return RewardModel(model_folder(path), rows=rows)
-    described = read_json(path / DESCRIPTION)
-    if described["kind"] == "ensemble":
-        members = [RewardModel(path / member, rows=rows) for member in described["members"]]
-        return Ensemble(members, described["combine"], described["weight"])
-    if described["kind"] == "program":
-        return Program(find_function(described["function"], described["code"]))
-    raise UserError(f"'{path / DESCRIPTION}' describes a reward of unknown kind '{described['kind']}'.",
-                    nearest(str(described["kind"]), ("ensemble", "program")))
 
 
 class Ensemble:
@@ -99,7 +83,37 @@ class Program:
         return [float(score) for score in scores]
 
 
-def find_function(reference: str, code: str | None = None) -> Callable[[Prompt, Response], float]:
+AnyReward = RewardModel | Ensemble | Program
+
+
+def load_reward(path: Path, rows: int = 32) -> AnyReward:
+    """The reward of a step's folder or of a model folder; `rows` answers are scored at once.
+
+    Raises:
+        UserError: it is no reward, or its program cannot be found.
+    """
+    if not (path / DESCRIPTION).exists():
+        return RewardModel(model_folder(path), rows=rows)
+    described = read_json(path / DESCRIPTION)
+    if described["kind"] == "ensemble":
+        members = [load_reward(path / member, rows) for member in described["members"]]
+        return Ensemble(members, described["combine"], described["weight"])
+    if described["kind"] == "program":
+        code = described["code"]
+        return Program(find_function(described["function"], None if code is None else path / code))
+    raise UserError(f"'{path / DESCRIPTION}' describes a reward of unknown kind '{described['kind']}'.",
+                    nearest(str(described["kind"]), ("ensemble", "program")))
+
+
+def trained_folder(path: Path) -> Path | None:
+    """The model folder that a value network can begin as: the reward's own, an ensemble's first; None for a program."""
+    if not (path / DESCRIPTION).exists():
+        return model_folder(path)
+    members = read_json(path / DESCRIPTION).get("members", [])
+    return next((found for member in members if (found := trained_folder(path / member))), None)
+
+
+def find_function(reference: str, code: Path | None = None) -> Callable[[Prompt, Response], float]:
     """The function `module:name`; `code` is the folder (or the file) that holds the module, if it is not installed.
 
     Raises:
@@ -107,7 +121,7 @@ def find_function(reference: str, code: str | None = None) -> Callable[[Prompt, 
     """
     module, _, name = reference.partition(":")
     if code is not None:
-        folder = Path(code) if Path(code).is_dir() else Path(code).parent
+        folder = code if code.is_dir() else code.parent
         sys.path.insert(0, str(folder.resolve()))
     try:
         found = getattr(importlib.import_module(module), name)

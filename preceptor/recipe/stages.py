@@ -71,7 +71,11 @@ STAGES: dict[str, Stage | Choice] = {
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",
                          ("model", "prompts", "heldout", "village")),
     "reward": Stage("preceptor.reward.options:RewardOptions", "preceptor.reward.stage:run",
-                    ("model", "comparisons", "demonstrations"), ("village",)),
+                    ("model", "comparisons"), ("demonstrations", "village")),
+    "ensemble": Stage("preceptor.reward.options:EnsembleOptions", "preceptor.reward.described:run_ensemble",
+                      ("first", "second"), ("third", "fourth", "fifth", "comparisons", "village")),
+    "program": Stage("preceptor.reward.options:ProgramOptions", "preceptor.reward.described:run_program", (),
+                     ("code",)),
     "select": Stage("preceptor.sft.options:SelectOptions", "preceptor.sft.select:run",
                     ("sft", "reward", "prompts"), ("validation",)),
     "rlhf": Choice("algorithm", "ppo", {

@@ -12,7 +12,7 @@ from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.losses.ranking import pairwise_ranking
 from preceptor.models.reward_model import AnswerEncoder
 from preceptor.models.scalar import scalar_from_causal
-from preceptor.reward.stage import ranking_loss
+from preceptor.reward.loss import ranking_loss
 from tests.data.test_ranked import PAD, ranked
 
 
