@@ -64,7 +64,8 @@ class RankedBatches:
 
     @property
     def total(self) -> int:
-        return sum(not self._skips(number) for number in range(self.planned))
+        skipped = {number for span in self.skipped for number in span if number < self.planned}
+        return self.planned - len(skipped)
 
     def _skips(self, number: int) -> bool:
         return any(number in span for span in self.skipped)

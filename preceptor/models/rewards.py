@@ -13,13 +13,14 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from preceptor.data.records import Prompt, Response
 from preceptor.data.reward import Reward
 from preceptor.models.causal import model_folder
 from preceptor.models.reward_model import RewardModel
 from preceptor.run.errors import UserError, nearest
-from preceptor.run.files import read_json
+from preceptor.run.files import hash_path, read_json
 
 DESCRIPTION = "reward.json"
 COMBINE = ("mean", "worst", "uncertainty")
@@ -120,18 +121,32 @@ def find_function(reference: str, code: Path | None = None) -> Callable[[Prompt,
         UserError: there is no such module or function.
     """
     module, _, name = reference.partition(":")
-    if code is not None:
-        folder = code if code.is_dir() else code.parent
-        sys.path.insert(0, str(folder.resolve()))
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = getattr(importlib.import_module(module) if code is None else _run_module(module, code), name)
+    except (ImportError, AttributeError, ValueError, OSError, SyntaxError) as error:
         raise UserError(f"The reward program '{reference}' cannot be found: {error}.",
                         "Write it as module:name, and give the folder of the module as the input 'code'.") from None
-    finally:
-        if code is not None:
-            sys.path.remove(str(folder.resolve()))
     if not callable(found):
         raise UserError(f"The reward program '{reference}' is not a function.",
                         "Name a function of a prompt and a response that returns a number.")
     return found
+
+
+def _run_module(name: str, code: Path) -> ModuleType:
+    """Run a module's source as it now is.
+
+    Not `import`: two programs may have one name, and an edited one must not be the one that was imported before. Nor is
+    bytecode written, which would change the content of the folder, and so the identity of the step.
+    """
+    file = code if code.is_file() else code.joinpath(*name.split(".")).with_suffix(".py")
+    module = ModuleType(f"{name}_{hash_path(file)[:12]}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # where dataclasses look for their own names
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.path.insert(0, str(file.parent.resolve()))
+    try:
+        exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), module.__dict__)
+    finally:
+        sys.path.remove(str(file.parent.resolve()))
+        sys.dont_write_bytecode = before
+    return module

@@ -79,6 +79,19 @@ def test_a_program_by_its_import_path(tmp_path: Path, whole_folder: bool) -> Non
     assert load_reward(tmp_path).score([PROMPT] * 3, ANSWERS) == [1.0, 0.0, 0.0] and sys.path == before
 
 
+def test_programs_of_one_name_are_told_apart_and_leave_nothing_behind(tmp_path: Path) -> None:
+    """An edited program is the edited one, and the folder, by whose content a step is known, stays as it was."""
+    path = program(tmp_path, "twin", "1.0")
+    (tmp_path / "beside.py").write_text("BONUS = 0.5\n")
+    first = find_function("twin:check", path)
+    path.write_text("from beside import BONUS\ndef check(prompt, response):\n    return 2.0 + BONUS\n")
+    assert (first(PROMPT, ANSWERS[0]), find_function("twin:check", tmp_path)(PROMPT, ANSWERS[0])) == (1.0, 2.5)
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["beside.py", "twin.py"]
+    path.write_text("def check(prompt, response)\n")
+    with pytest.raises(UserError, match="cannot be found"):
+        find_function("twin:check", path)
+
+
 @pytest.mark.parametrize(("reference", "cause"), [
     ("nowhere_to_be_found:check", "No module"), ("math:sinn", "sinn"), ("math", "cannot be found"),
     ("math:pi", "is not a function")])

@@ -64,7 +64,8 @@ def test_a_program_that_is_not_there_is_refused_before_anything_is_trained(tmp_p
         run_program(start(tmp_path, "program", ProgramOptions(function="nowhere_at_all:score")))
 
 
-def test_a_recipe_learns_from_a_program_and_an_edited_one_is_learned_from_anew(tmp_path: Path) -> None:
+def test_a_recipe_learns_from_a_program_and_an_edited_one_is_learned_from_anew(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_model(tiny_policy(), word_tokenizer(), tmp_path / "policy")
     write_jsonl(tmp_path / "prompts.jsonl", tiny_prompts())
     code = tmp_path / "says_red.py"
@@ -77,12 +78,19 @@ steps:
     stage: rlhf
     needs: {{policy: {tmp_path}/policy, reward: checker, prompts: {tmp_path}/prompts.jsonl}}
     options: {{algorithm: best_of_n, answers: 4, max_tokens: 5, epochs: 1}}
+  - name: ppo
+    stage: rlhf
+    needs: {{policy: {tmp_path}/policy, reward: checker, prompts: {tmp_path}/prompts.jsonl}}
+    options: {{iterations: 1, episodes: 6, minibatches: 2, max_tokens: 5}}
 """)
     run_recipe(load_recipe(str(tmp_path / "recipe.yaml")), tmp_path / "run")
     answers = (tmp_path / "run" / "01-policy" / "answers.jsonl").read_text()
     assert '"reward": 1.0' in answers and '"reward": 0.0' in answers
+    assert "the reward is a program, so the value network starts from the policy" in capsys.readouterr().err
     code.write_text("def score(prompt, response):\n    return 5.0 * ('blue' in response.text)\n")
     manifest = read_json(tmp_path / "run" / "run.json")
     run_recipe(load_recipe(str(tmp_path / "recipe.yaml")), tmp_path / "run")
     again = read_json(tmp_path / "run" / "run.json")
-    assert manifest["steps"]["policy"]["identity"] != again["steps"]["policy"]["identity"]
+    for name in ("policy", "ppo"):
+        assert manifest["steps"][name]["identity"] != again["steps"][name]["identity"]
+    assert '"reward": 5.0' in (tmp_path / "run" / "01-policy" / "answers.jsonl").read_text()

@@ -22,8 +22,8 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import hash_path, read_json
 from preceptor.run.log import read_log
 from tests.rlhf.offline import ALGORITHMS, offline_step, run, write_rankings
-from tests.rlhf.test_gradient import ANSWERS, PROMPT, SCORES, answer_probabilities, gradient
 from tests.rlhf.tiny import tiny_policy, word_tokenizer
+from tests.rlhf.world import ANSWERS, PROMPT, SCORES, policy_of, probability
 
 PAIRWISE = ("dpo", "ipo", "orpo", "simpo")
 
@@ -48,6 +48,10 @@ def alone(policy: nn.Module, prompt: list[int], answer: list[int]) -> Tensor:
     """log pi(answer | prompt) by transformers' own forward pass of that document."""
     logits = policy(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1:-1]
     return logits.log_softmax(-1)[range(len(answer)), answer].sum()
+
+
+def gradient(model: nn.Module) -> Tensor:
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters()])
 
 
 def options_of(algorithm: str, **changes: Any) -> Any:
@@ -117,9 +121,10 @@ def test_order_padding_and_micro_batches_change_nothing(algorithm: str, order: l
 def test_through_the_network_dpo_reaches_the_optimum_of_the_regularised_objective() -> None:
     """All that a vocabulary of 3 can say: were the end of text, the shift or the reference wrong, pi* would be too."""
     policy, beta = tiny_policy(0, vocab_size=3), 0.7
-    reference = answer_probabilities(policy, 1.0).detach().log()
-    prompt = RankedPrompt("all", PROMPT, ANSWERS, [0] * 7, {"reference": reference.tolist()})
-    batch, rates = collate_ranked([prompt], 1), torch.sigmoid(SCORES[:, None] - SCORES[None, :]) * (1 - torch.eye(7))
+    reference = probability(policy_of(policy)).detach().log()
+    prompt = RankedPrompt("all", PROMPT, ANSWERS, [0] * len(ANSWERS), {"reference": reference.tolist()})
+    batch = collate_ranked([prompt], 1)
+    rates = torch.sigmoid(SCORES[:, None] - SCORES[None, :]).fill_diagonal_(0)
     optimiser = torch.optim.Adam(policy.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.99)
     for _ in range(220):
@@ -129,7 +134,7 @@ def test_through_the_network_dpo_reaches_the_optimum_of_the_regularised_objectiv
         optimiser.step()
         schedule.step()
     expected = (reference + SCORES / beta).softmax(0)
-    torch.testing.assert_close(answer_probabilities(policy, 1.0).detach(), expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(probability(policy_of(policy)).detach(), expected, atol=1e-3, rtol=0)
 
 
 LEARNS = {"dpo": {}, "ipo": {}, "kto": {}, "orpo": {"odds_weight": 1.0}, "simpo": {}, "ilql": {"epochs": 3}}
