@@ -20,7 +20,7 @@ from preceptor.evaluate.options import EvaluateOptions
 from preceptor.generate.decoder import Answer, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.models.causal import context_length, load_causal, model_folder
-from preceptor.models.reward_model import RewardModel
+from preceptor.models.rewards import AnyReward, load_reward
 from preceptor.run.files import read_json, write_json
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import load_tokenizer
@@ -40,7 +40,7 @@ class Examination:
     documents: list[Document]
     shots: dict[str, list[Conversation]]
     oracle: Oracle | None
-    reward: RewardModel | None
+    reward: AnyReward | None
 
 
 def run(step: Step) -> None:
@@ -84,7 +84,7 @@ def _read_examination(step: Step) -> Examination:
         prompts=read_jsonl(step.input("prompts"), Prompt)[:step.options.prompts or None],
         documents=records("validation", Document),
         shots=choose_shots(demonstrations, step.options.shots, step.seed), oracle=oracle,
-        reward=RewardModel(model_folder(step.input("reward"))) if "reward" in step.inputs else None)
+        reward=load_reward(step.input("reward")) if "reward" in step.inputs else None)
 
 
 def _is_good(oracle: Oracle, demonstration: Conversation) -> bool:

@@ -26,10 +26,47 @@ def pairwise_ranking(scores: Tensor, ranks: Tensor, present: Tensor) -> tuple[Te
         The sum in nats, and the number of prompts with at least one pair (int64); both scalars. Divide by the number
         of the whole optimiser step. A model that knows nothing has log 2 = 0.693 a prompt.
     """
+    return mean_over_pairs(F.softplus(-_margins(scores, present)), ranks, present)
+
+
+def mean_over_pairs(losses: Tensor, ranks: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """sum over prompts of the mean of `losses[b, w, l]` over the pairs with w ranked above l.
+
+    The reduction of `pairwise_ranking`, shared by all that is learned from pairs: each prompt has the same weight,
+    tied answers give no pair.
+
+    Args:
+        losses: [B, K, K], finite everywhere, since 0 times infinity is not a number; `answer_pairs` makes it so.
+        ranks, present: [B, K].
+
+    Returns:
+        The sum, and the number of prompts with at least one pair (int64); both scalars.
+    """
     ordered = _ordered_pairs(ranks, present)
     pairs = ordered.sum((1, 2))
-    losses = F.softplus(-_margins(scores, present)) * ordered
-    return (losses.sum((1, 2)) / pairs.clamp(min=1)).sum(), (pairs > 0).sum()
+    return ((losses * ordered).sum((1, 2)) / pairs.clamp(min=1)).sum(), (pairs > 0).sum()
+
+
+def answer_pairs(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """What belongs to the winner and to the loser of each pair: [B, K] as [B, K, 1] and [B, 1, K], 0 where absent."""
+    values = values.masked_fill(~present, 0.0)
+    return values[:, :, None], values[:, None, :]
+
+
+def score_regression(scores: Tensor, targets: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """sum over prompts of the mean over answers of (score - target)^2: a score learned from numbers, not from pairs.
+
+    Args:
+        scores: [B, K], the reward model's outputs; what stands at absent answers has no effect.
+        targets: [B, K], what each answer is worth, best with mean 0 and deviation 1 over the data.
+        present: [B, K] booleans, false at padding.
+
+    Returns:
+        The sum, and the number of prompts with an answer (int64); both scalars. A model that says 0 has 1 a prompt.
+    """
+    errors = (scores - targets).masked_fill(~present, 0.0).square()
+    answers = present.sum(1)
+    return (errors.sum(1) / answers.clamp(min=1)).sum(), (answers > 0).sum()
 
 
 def pairwise_accuracy(scores: Tensor, ranks: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,5 +91,5 @@ def _ordered_pairs(ranks: Tensor, present: Tensor) -> Tensor:
 
 def _margins(scores: Tensor, present: Tensor) -> Tensor:
     """[B, K, K]: r_i - r_j. Absent scores become 0 first: infinity times a zero weight would poison the gradient."""
-    scores = scores.masked_fill(~present, 0.0)
-    return scores[:, :, None] - scores[:, None, :]
+    winners, losers = answer_pairs(scores, present)
+    return winners - losers

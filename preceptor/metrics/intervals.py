@@ -66,6 +66,35 @@ def bootstrap_ratio(
     return Interval(float(top.sum() / bottom.sum()), float(low), float(high), n)
 
 
+def bootstrap_ratio_difference(
+    first: tuple[Sequence[float], Sequence[float]],
+    second: tuple[Sequence[float], Sequence[float]],
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """sum(n_1) / sum(d_1) - sum(n_2) / sum(d_2), drawing clusters that both share: what differs is not the prompts.
+
+    Args:
+        first, second: numerators and denominators, one of each for a cluster; cluster c of both is the same prompt.
+        resamples, seed: as in `bootstrap_ratio`.
+
+    Raises:
+        UserError: one of the two has no observation.
+    """
+    table = np.asarray([*first, *second], dtype=np.float64)
+    n = table.shape[1]
+    if not (table[1].any() and table[3].any()):
+        raise UserError("There is no observation to take a difference of.", "Check that the data are not empty.")
+    draw, block = np.random.default_rng(seed), max(1, _CELLS // (4 * n))
+    sums = np.concatenate([table[:, draw.integers(0, n, size=(min(block, resamples - done), n))].sum(2)
+                           for done in range(0, resamples, block)], axis=1)
+    sums = sums[:, (sums[1] > 0) & (sums[3] > 0)]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(sums[0] / sums[1] - sums[2] / sums[3], [tail, 1 - tail])
+    top_1, bottom_1, top_2, bottom_2 = table.sum(1)
+    return Interval(float(top_1 / bottom_1 - top_2 / bottom_2), float(low), float(high), n)
+
+
 def bootstrap_mean(
     values: Sequence[float],
     clusters: Sequence[Hashable] | None = None,

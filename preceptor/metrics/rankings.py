@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from preceptor.data.records import Comparison
-from preceptor.metrics.intervals import Interval, bootstrap_ratio
+from preceptor.metrics.intervals import Interval, bootstrap_ratio, bootstrap_ratio_difference
 from preceptor.run.errors import UserError
 
 
@@ -56,6 +56,31 @@ def accuracy(comparisons: Sequence[Comparison], scores: Sequence[Sequence[float]
         raise UserError(f"None of the {len(comparisons)} rankings sets two answers apart.",
                         "Give comparisons whose ranking has at least two groups.")
     return bootstrap_ratio(list(right.values()), list(pairs.values()), seed=seed)
+
+
+def accuracy_gap(first: Sequence[Comparison], first_scores: Sequence[Sequence[float]], second: Sequence[Comparison],
+                 second_scores: Sequence[Sequence[float]], seed: int = 0) -> Interval | None:
+    """The accuracy on `first` less that on `second`, over the prompts that both rank; n counts these prompts.
+
+    How much better a reward model predicts the labelers whom it learned from than others who ranked the same prompts:
+    72.4 % against 69.6 % in InstructGPT. Prompts are drawn for both at once, so that hard ones do not pass for a gap.
+
+    Returns:
+        None where no prompt is set apart by both.
+    """
+    tables = []
+    for comparisons, rows in ((first, first_scores), (second, second_scores)):
+        counts: dict[str, tuple[float, int]] = {}
+        for comparison, row in zip(comparisons, rows, strict=True):
+            right, pairs = pair_agreement(row, comparison.ranks())
+            before = counts.get(comparison.prompt.id, (0.0, 0))
+            counts[comparison.prompt.id] = (before[0] + right, before[1] + pairs)
+        tables.append({prompt: count for prompt, count in counts.items() if count[1]})
+    shared = [prompt for prompt in tables[0] if prompt in tables[1]]
+    if not shared:
+        return None
+    one, other = (tuple(zip(*(table[prompt] for prompt in shared))) for table in tables)
+    return bootstrap_ratio_difference(one, other, seed=seed)
 
 
 def accuracy_by_k(

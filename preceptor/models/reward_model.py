@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import IGNORE, Batch, Example, collate
-from preceptor.data.records import Prompt, Response
+from preceptor.data.ranked import RankedPrompt
+from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.models.causal import context_length
 from preceptor.models.scalar import load_scalar, offset, token_values
 from preceptor.tokenizer.chat import encode_answer, encode_prompt, load_tokenizer
@@ -58,6 +59,12 @@ class AnswerEncoder:
         """Prompt and answer; when both exceed the context the beginning of the prompt is cut, and counted."""
         answer = self.answer(prompt, response)
         return self.prompt(prompt, self.context - len(answer)) + answer
+
+    def ranked(self, comparison: Comparison) -> RankedPrompt:
+        """A comparison; a prompt too long for its longest answer loses its beginning, and is counted."""
+        answers = [self.answer(comparison.prompt, response) for response in comparison.responses]
+        prompt = self.prompt(comparison.prompt, self.context - max(map(len, answers)))
+        return RankedPrompt(comparison.id, prompt, answers, comparison.ranks())
 
     def prompt(self, prompt: Prompt, room: int) -> list[int]:
         """The last `room` tokens of a prompt."""

@@ -45,6 +45,29 @@ def scalar_from_causal(source: Path | str, seed: int = 0) -> nn.Module:
     return model.to(device())
 
 
+def start_scalar(source: Path | str, seed: int = 0) -> nn.Module:
+    """Where a reward model begins: a reward model with its head (what it learned before is kept), or a causal trunk.
+
+    Raises:
+        UserError: as `load_scalar` and `scalar_from_causal`.
+    """
+    if not is_scalar(source):
+        return scalar_from_causal(source, seed)
+    model = load_scalar(source)
+    model.config.preceptor_offset = 0.0  # it belongs to what was learned before
+    return model
+
+
+def is_scalar(source: Path | str) -> bool:
+    """Whether a model folder holds a sequence classifier, by what its config says."""
+    from transformers import AutoConfig
+    try:
+        architectures = AutoConfig.from_pretrained(source).architectures or []
+    except (OSError, ValueError):
+        return False  # whoever loads it says why
+    return any(name.endswith("ForSequenceClassification") for name in architectures)
+
+
 def load_scalar(source: Path | str) -> nn.Module:
     """Load a scalar model that was saved, head included.
 

@@ -3,7 +3,7 @@
 import ast
 import inspect
 import types
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, Field, asdict, fields
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -67,8 +67,13 @@ def describe_options(kind: type) -> dict[str, tuple[Any, str]]:
         for statement, following in zip(body, body[1:]):
             if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
                 meanings[statement.target.id] = " ".join(ast.literal_eval(following.value).split())
-    return {f.name: (f.default if f.default is not MISSING else "required", meanings.get(f.name, ""))
-            for f in fields(kind)}
+    return {f.name: (_default(f), meanings.get(f.name, "")) for f in fields(kind)}
+
+
+def _default(option: Field[Any]) -> Any:
+    if option.default is not MISSING:
+        return option.default
+    return option.default_factory() if option.default_factory is not MISSING else "required"
 
 
 def plain(options: Any) -> dict[str, Any]:

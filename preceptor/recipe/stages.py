@@ -45,6 +45,18 @@ def _online(options: str) -> Stage:
                  ("corpus",))
 
 
+def _from_rankings(name: str, options: str) -> Stage:
+    """An algorithm of preceptor/rlhf/algorithms that learns from ranked answers which are there already."""
+    return Stage(f"preceptor.rlhf.offline_options:{options}", f"preceptor.rlhf.algorithms.{name}:run",
+                 ("policy", "comparisons"))
+
+
+def _from_chosen(name: str, options: str) -> Stage:
+    """An algorithm that writes answers once, chooses among them by reward, and learns from the choice."""
+    return Stage(f"preceptor.rlhf.offline_options:{options}", f"preceptor.rlhf.algorithms.{name}:run",
+                 ("policy", "reward", "prompts"))
+
+
 STAGES: dict[str, Stage | Choice] = {
     "import": Stage("preceptor.data.options:ImportOptions", "preceptor.data.stage:run",
                     ("text", "demonstrations", "comparisons"),
@@ -59,7 +71,11 @@ STAGES: dict[str, Stage | Choice] = {
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",
                          ("model", "prompts", "heldout", "village")),
     "reward": Stage("preceptor.reward.options:RewardOptions", "preceptor.reward.stage:run",
-                    ("model", "comparisons", "demonstrations"), ("village",)),
+                    ("model", "comparisons"), ("demonstrations", "village")),
+    "ensemble": Stage("preceptor.reward.options:EnsembleOptions", "preceptor.reward.described:run_ensemble",
+                      ("first", "second"), ("third", "fourth", "fifth", "comparisons", "village")),
+    "program": Stage("preceptor.reward.options:ProgramOptions", "preceptor.reward.described:run_program", (),
+                     ("code",)),
     "select": Stage("preceptor.sft.options:SelectOptions", "preceptor.sft.select:run",
                     ("sft", "reward", "prompts"), ("validation",)),
     "rlhf": Choice("algorithm", "ppo", {
@@ -68,6 +84,14 @@ STAGES: dict[str, Stage | Choice] = {
         "a2c": _online("A2cOptions"),
         "rloo": _online("RlooOptions"),
         "grpo": _online("GrpoOptions"),
+        "dpo": _from_rankings("dpo", "DpoOptions"),
+        "ipo": _from_rankings("ipo", "IpoOptions"),
+        "kto": _from_rankings("kto", "KtoOptions"),
+        "orpo": _from_rankings("orpo", "OrpoOptions"),
+        "simpo": _from_rankings("simpo", "SimpoOptions"),
+        "ilql": _from_rankings("ilql", "IlqlOptions"),
+        "best_of_n": _from_chosen("best_of_n", "BestOfNOptions"),
+        "rejection_sampling": _from_chosen("rejection_sampling", "RejectionOptions"),
     }),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
                       ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),

@@ -13,8 +13,11 @@ from typing import Any
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Comparison
 from preceptor.data.reward import Reward
-from preceptor.metrics.rankings import accuracy, accuracy_by_k, kendall_tau_b, labeler_agreement
+from preceptor.metrics.calibration import expected_calibration_error, pair_confidences, reliability
+from preceptor.metrics.rankings import accuracy, accuracy_by_k, accuracy_gap, kendall_tau_b, labeler_agreement
 from preceptor.models.reward_model import RewardModel
+from preceptor.models.rewards import Ensemble
+from preceptor.reward.targets import in_order, ranked_by_votes
 from preceptor.run.files import write_json
 from preceptor.run.step import Step
 from preceptor.village.labelers import noise_ceiling
@@ -23,38 +26,66 @@ from preceptor.village.stage import load_oracle, load_panel
 FILES = {"same_labelers": "comparisons.valid.jsonl", "heldout_labelers": "comparisons.heldout.jsonl"}
 
 
-def measure(step: Step) -> None:
-    """Measure the model in the step's folder; write results.json, log it, and say it."""
-    reward = RewardModel(step.folder / "model", rows=step.options.score_rows)
-    rankings = _rankings(step)
+def measure(step: Step, reward: RewardModel | Ensemble, *, log_odds: bool = True, by_votes: bool = False) -> None:
+    """Measure a reward on the step's comparisons; write results.json, log it, and say it.
+
+    `log_odds` says that a difference of scores is meant as the log odds of a preference, which can be calibrated;
+    `by_votes` that the answers are ranked by their votes, as in training.
+    """
+    rankings = _rankings(step, by_votes)
     panel = load_panel(step.input("village")) if "village" in step.inputs else None
-    accuracies, details = {}, {}
+    accuracies, details, scored = {}, {}, {}
     for name, comparisons in rankings.items():
         if all(len(one.ranking) == 1 for one in comparisons):
             step.say(f"no accuracy {name.replace('_', ' ')}: all answers are tied in each of "
                      f"{len(comparisons)} rankings")
             continue
-        scores = score_comparisons(reward, comparisons)
+        scores = scored[name] = score_comparisons(reward, comparisons)
         accuracies[name] = accuracy(comparisons, scores, seed=step.seed).to_dict()
         if panel:
             accuracies[name]["noise_ceiling"] = noise_ceiling(comparisons, panel)
         details[name] = ranking_details(comparisons, scores, step.seed)
-        step.say(_sentence(name, accuracies[name]))
+        if log_odds:
+            details[name] |= calibration(comparisons, scores)
+        step.say(_sentence(name, accuracies[name], details[name]))
     labelers = [one for name in FILES for one in rankings.get(name, [])]
     agreement = labeler_agreement(labelers, seed=step.seed)
     results = {"reward_accuracy": accuracies, "details": details}
     if agreement:
         results["labeler_agreement"] = agreement.to_dict()
+    if set(FILES) <= set(scored):
+        results |= _labeler_gap(step, rankings, scored)
     if reward.truncated:
         step.say(f"{reward.truncated} times a held-out prompt lost its beginning to fit the context")
     step.log.write(0, **results)
     write_json(step.folder / "results.json", results)
 
 
-def _rankings(step: Step) -> dict[str, list[Comparison]]:
+def _labeler_gap(step: Step, rankings: dict[str, list[Comparison]],
+                 scored: dict[str, list[list[float]]]) -> dict[str, dict[str, float]]:
+    """How much better the training labelers are predicted than the held-out ones, on the prompts that both ranked."""
+    same, other = FILES
+    gap = accuracy_gap(rankings[same], scored[same], rankings[other], scored[other], step.seed)
+    if gap is None:
+        step.say("the two kinds of labelers ranked no prompt in common, so that their gap is not measured")
+        return {}
+    step.say(f"training labelers are predicted better than held-out ones by {gap.mean:.1%} ({gap.low:.1%} to "
+             f"{gap.high:.1%})")
+    return {"labeler_gap": gap.to_dict()}
+
+
+def calibration(comparisons: Sequence[Comparison], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Whether sigmoid(score difference) is how often labelers agree: the error, and the table that it comes from."""
+    table = reliability(*pair_confidences(comparisons, scores))
+    return {"calibration_error": expected_calibration_error(table), "reliability": [one.to_dict() for one in table]}
+
+
+def _rankings(step: Step, by_votes: bool) -> dict[str, list[Comparison]]:
     """The held-out rankings that there are; with a village also the oracle's of the same answers."""
     folder = step.input("comparisons")
     rankings = {name: read_jsonl(folder / file, Comparison) for name, file in FILES.items() if (folder / file).exists()}
+    if by_votes:
+        rankings = {name: [ranked_by_votes(one) for one in comparisons] for name, comparisons in rankings.items()}
     if not rankings:
         step.say(f"no accuracy is measured: there is no {' or '.join(FILES.values())} in the comparisons")
     if "village" in step.inputs and rankings:
@@ -66,11 +97,7 @@ def _rankings(step: Step) -> dict[str, list[Comparison]]:
 def ranked_by(judge: Reward, comparison: Comparison) -> Comparison:
     """The same answers in the order of a judge's scores, equal scores tied."""
     scores = judge.score([comparison.prompt] * len(comparison.responses), comparison.responses)
-    groups: dict[float, list[int]] = {}
-    for index, score in enumerate(scores):
-        groups.setdefault(round(score, 6), []).append(index)
-    ranking = [groups[score] for score in sorted(groups, reverse=True)]
-    return replace(comparison, ranking=ranking, labeler="oracle", kind="program")
+    return replace(comparison, ranking=in_order(scores), labeler="oracle", kind="program")
 
 
 def score_comparisons(reward: Reward, comparisons: Sequence[Comparison]) -> list[list[float]]:
@@ -104,7 +131,8 @@ def length_bias(comparisons: Sequence[Comparison], scores: Sequence[Sequence[flo
     return {"longer_preferred": preferred / pairs, "longer_scored_higher": higher / pairs} if pairs else {}
 
 
-def _sentence(name: str, measured: dict[str, float]) -> str:
+def _sentence(name: str, measured: dict[str, float], details: dict[str, Any]) -> str:
     text = f"accuracy {name.replace('_', ' ')} {measured['mean']:.1%} ({measured['low']:.1%} to {measured['high']:.1%}"
     ceiling = f", ceiling {measured['noise_ceiling']:.1%}" if "noise_ceiling" in measured else ""
-    return f"{text}, {measured['n']} prompts){ceiling}"
+    error = f", calibration error {details['calibration_error']:.1%}" if "calibration_error" in details else ""
+    return f"{text}, {measured['n']} prompts){ceiling}{error}"

@@ -1,6 +1,7 @@
-"""Options of the stages `comparisons` and `reward`."""
+"""Options of the stages that make rewards: `comparisons`, `reward`, `ensemble` and `program`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from preceptor.learn.options import FitOptions
 
@@ -29,6 +30,14 @@ class ComparisonsOptions:
 class RewardOptions(FitOptions):
     """How the reward model learns from rankings. One pass, as in InstructGPT, appendix C.2."""
 
+    objective: Literal["ranking", "ratings", "bradley_terry"] = "ranking"
+    """`ranking` sets pairs apart (Ouyang et al.); the others predict numbers: ratings, or scores fitted to rankings."""
+    ratings: dict[str, float] = field(default_factory=lambda: {"overall": 1.0})
+    """For `ratings`: the axes of the answers' `scores` and their weights; what is predicted is the weighted mean."""
+    prior: float = 1.0
+    """For `bradley_terry`: precision of the normal prior on scores; without one the best answer is infinitely good."""
+    rank_by: Literal["ranking", "votes"] = "ranking"
+    """`votes` ranks the answers anew by their `scores` votes and accepted (preference-model pretraining)."""
     rows: int = 8
     """Prompts in a batch, each with all its answers."""
     epochs: int = 1
@@ -37,3 +46,23 @@ class RewardOptions(FitOptions):
     """Peak learning rate of AdamW."""
     score_rows: int = 32
     """Answers that are scored at once when the model is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOptions:
+    """How several rewards are made one."""
+
+    combine: Literal["mean", "worst", "uncertainty"] = "mean"
+    """The mean, the least, or the mean less what they disagree by (Coste et al. 2023)."""
+    disagreement_weight: float = 0.5
+    """For `uncertainty`: weight of the variance over members."""
+    score_rows: int = 32
+    """Answers that are scored at once when the ensemble is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramOptions:
+    """A reward that is computed."""
+
+    function: str
+    """`module:name` of a function of a prompt and a response that returns a number."""

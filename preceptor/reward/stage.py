@@ -1,20 +1,20 @@
 """The reward stage: a fine-tuned model learns to score answers from rankings (Ouyang et al. 2022, §3.5)."""
 
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from preceptor.data.batches import Batch
 from preceptor.data.jsonl import read_jsonl
+from preceptor.data.ranked import RankedBatches, RankedPrompt
 from preceptor.data.records import Comparison, Conversation
 from preceptor.learn.fit import fit
-from preceptor.losses.ranking import pairwise_accuracy, pairwise_ranking
-from preceptor.models.attention import shared_prompt_mask
 from preceptor.models.causal import context_length, model_folder, parameter_count, save_model
-from preceptor.models.reward_model import AnswerEncoder, score_answers
-from preceptor.models.scalar import scalar_from_causal, token_values
-from preceptor.reward.batches import RankedBatches, RankedPrompt
+from preceptor.models.reward_model import AnswerEncoder, RewardModel, score_answers
+from preceptor.models.scalar import is_scalar, start_scalar
+from preceptor.reward.loss import ranking_loss, regression_loss
 from preceptor.reward.measure import measure
+from preceptor.reward.targets import fitted, ranked_by_votes, ratings, standardised
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_text
 from preceptor.run.step import Step
@@ -31,55 +31,100 @@ answer ({end}).
     score += model.config.preceptor_offset
 
 The offset, {offset:.6f}, makes demonstrations score 0 on average. `from_pretrained` keeps it in the config and does not
-apply it; `preceptor.models.reward_model.RewardModel` does. Only differences between answers to one prompt have a
-meaning: a difference d says that labelers prefer the first with probability 1 / (1 + exp(-d)).
+apply it; `preceptor.models.reward_model.RewardModel` does. {meaning}
 """
+MEANING = {
+    "ranking": """Only differences between answers to one prompt have a
+meaning: a difference d says that labelers prefer the first with probability 1 / (1 + exp(-d)).""",
+    "ratings": """A difference of 1 is one standard deviation of the
+ratings that it was trained on.""",
+    "bradley_terry": """A difference of 1 is one standard deviation of
+the Bradley-Terry scores that it was trained on."""}
 
 
 def run(step: Step) -> None:
-    """Read `model`, `comparisons` and `demonstrations` (and `village`); write model/ and results.json."""
+    """Read `model` and `comparisons` (and `demonstrations`, `village`); write model/ and results.json."""
     options = step.options
     source = model_folder(step.input("model"))
-    tokenizer, model = load_tokenizer(source), scalar_from_causal(source, seed=step.seed)
+    if is_scalar(source):
+        step.say("the model is a reward model: it goes on from what it learned, its head included")
+    tokenizer, model = load_tokenizer(source), start_scalar(source, seed=step.seed)
     encoder = AnswerEncoder(tokenizer, context_length(model))
-    prompts = _ranked_prompts(step, encoder)
+    prompts = _prompts(step, encoder)
     batches = RankedBatches(prompts, rows=options.rows, epochs=options.epochs, pad=encoder.pad, seed=step.seed)
     step.plan(parameters=parameter_count(model), prompts=len(prompts), epochs=options.epochs,
               answers=sum(len(one.answers) for one in prompts), pairs=sum(one.pairs for one in prompts),
               tokens=sum(one.width for one in prompts), optimiser_steps=batches.total)
-    fit(model, batches, ranking_loss, options, folder=step.folder, log=step.log,
-        progress=step.progress(batches.total))
+    loss = ranking_loss if options.objective == "ranking" else regression_loss
+    fit(model, batches, loss, options, folder=step.folder, log=step.log, progress=step.progress(batches.total))
     _export(step, model, tokenizer, encoder)
-    measure(step)
+    measure(step, RewardModel(step.folder / "model", rows=options.score_rows),
+            log_odds=options.objective == "ranking", by_votes=options.rank_by == "votes")
 
 
-def _ranked_prompts(step: Step, encoder: AnswerEncoder) -> list[RankedPrompt]:
-    """The training rankings, encoded; one that sets no two answers apart has nothing to learn from."""
+def _prompts(step: Step, encoder: AnswerEncoder) -> list[RankedPrompt]:
+    """What the training comparisons say about their answers, encoded.
+
+    Raises:
+        UserError: there is nothing to learn from in them.
+    """
+    options = step.options
     comparisons = read_jsonl(step.input("comparisons", "comparisons.train.jsonl"), Comparison)
-    encoded = [RankedPrompt.of(comparison, encoder) for comparison in comparisons if len(comparison.ranking) > 1]
+    if options.rank_by == "votes":
+        comparisons = [ranked_by_votes(one) for one in comparisons]
+    prompts = (_ranked(step, encoder, comparisons) if options.objective == "ranking"
+               else _with_targets(step, encoder, comparisons))
+    if encoder.truncated:
+        step.say(f"{encoder.truncated} of {len(prompts)} prompts lost their beginning to fit the context")
+    step.log.write(0, truncated_prompts=encoder.truncated)
+    return prompts
+
+
+def _ranked(step: Step, encoder: AnswerEncoder, comparisons: list[Comparison]) -> list[RankedPrompt]:
+    """Rankings; one that sets no two answers apart has nothing to learn from."""
+    encoded = [encoder.ranked(comparison) for comparison in comparisons if len(comparison.ranking) > 1]
     tied = len(comparisons) - len(encoded)
     if tied:
         step.say(f"{tied} of {len(comparisons)} rankings left out: all their answers are tied")
-    if encoder.truncated:
-        step.say(f"{encoder.truncated} of {len(encoded)} prompts lost their beginning to fit the context")
-    step.log.write(0, tied_rankings=tied, truncated_prompts=encoder.truncated)
+    step.log.write(0, tied_rankings=tied)
     if not encoded:
         raise UserError("No ranking sets two answers apart.", "Give comparisons whose ranking has two groups or more.")
     return encoded
 
 
-def ranking_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:
-    """The K-wise ranking loss over the prompts of a batch, and the share of pairs in the right order, by prompt."""
-    ends, ranks = batch["ends"], batch["ranks"]
-    present = ends >= 0
-    scores_BK = token_values(model, batch, shared_prompt_mask).gather(1, ends.clamp(min=0))
-    loss, count = pairwise_ranking(scores_BK, ranks, present)
-    by_prompt = [pairwise_accuracy(scores_BK[r:r + 1], ranks[r:r + 1], present[r:r + 1]) for r in range(len(ends))]
-    return loss, int(count), {"accuracy": sum(correct / pairs for correct, pairs in by_prompt)}
+def _with_targets(step: Step, encoder: AnswerEncoder, comparisons: list[Comparison]) -> list[RankedPrompt]:
+    """Answers with the number that is to be predicted, mean 0 and deviation 1 over all of them."""
+    options = step.options
+    if not comparisons:
+        raise UserError("There are no comparisons to learn from.", "Give at least one.")
+    if options.objective == "ratings":
+        worth = [(one, ratings(one, options.ratings)) for one in comparisons]
+    else:
+        worth = fitted(comparisons, options.prior)
+    targets, mean, deviation = standardised([row for _, row in worth])
+    step.log.write(0, target_mean=mean, target_deviation=deviation)
+    step.say(f"{sum(map(len, targets))} answers to {len(worth)} prompts are worth {mean:.3f} on average, with a "
+             f"deviation of {deviation:.3f}, which is the unit of the score")
+    return [replace(encoder.ranked(one), tables={"target": row})
+            for (one, _), row in zip(worth, targets, strict=True)]
 
 
 def _export(step: Step, model: nn.Module, tokenizer: Any, encoder: AnswerEncoder) -> None:
     """Set the offset by which demonstrations average 0, and write the model with a card that says so."""
+    model.config.pad_token_id = encoder.pad  # by which the classifier of transformers finds the last token
+    if "demonstrations" in step.inputs:
+        model.config.preceptor_offset = _offset(step, model, tokenizer, encoder)
+    else:
+        step.say("there are no demonstrations, so that the scores have no zero of their own")
+        model.config.preceptor_offset = 0.0
+    save_model(model, tokenizer, step.folder / "model")
+    card = CARD.format(end=tokenizer.eos_token, offset=model.config.preceptor_offset,
+                       meaning=MEANING[step.options.objective])
+    write_text(step.folder / "model" / "README.md", card)
+
+
+def _offset(step: Step, model: nn.Module, tokenizer: Any, encoder: AnswerEncoder) -> float:
+    """Minus the mean score of the demonstrations."""
     conversations = read_jsonl(step.input("demonstrations"), Conversation)
     demonstrations = [encode_conversation(tokenizer, conversation).tokens for conversation in conversations]
     long = sum(len(tokens) > encoder.context for tokens in demonstrations)
@@ -88,9 +133,6 @@ def _export(step: Step, model: nn.Module, tokenizer: Any, encoder: AnswerEncoder
     model.eval()
     scores = score_answers(model, [tokens[-encoder.context:] for tokens in demonstrations], encoder.pad,
                            step.options.score_rows)
-    model.config.preceptor_offset = -sum(scores) / len(scores)
-    model.config.pad_token_id = encoder.pad  # by which the classifier of transformers finds the last token
-    step.log.write(0, offset=model.config.preceptor_offset, truncated_demonstrations=long)
-    save_model(model, tokenizer, step.folder / "model")
-    card = CARD.format(end=tokenizer.eos_token, offset=model.config.preceptor_offset)
-    write_text(step.folder / "model" / "README.md", card)
+    mean = sum(scores) / len(scores)
+    step.log.write(0, offset=-mean, truncated_demonstrations=long)
+    return -mean

@@ -11,7 +11,7 @@ from preceptor.data.records import Document, Prompt
 from preceptor.generate.local import LocalDecoder
 from preceptor.learn.fit import Term, fit
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
-from preceptor.models.reward_model import RewardModel
+from preceptor.models.rewards import load_reward, trained_folder
 from preceptor.models.scalar import load_scalar, scalar_from_causal
 from preceptor.rlhf.batches import RolloutBatches
 from preceptor.rlhf.experience import Algorithm
@@ -38,7 +38,7 @@ def run(step: Step) -> None:
     _report_long_prompts(step, prompts, tokenizer, networks.reference)
     writer = MaskedPolicy(networks.policy, networks.mask) if networks.mask else networks.policy
     rollouts = Rollouts(networks, LocalDecoder(writer, tokenizer, rows=options.episodes),
-                        RewardModel(model_folder(step.input("reward"))), algorithm, options, tokenizer.pad_token_id)
+                        load_reward(step.input("reward")), algorithm, options, tokenizer.pad_token_id)
     batches = RolloutBatches(rollouts, prompts, options, step.seed)
     step.plan(**{f"{name}_parameters": parameter_count(network) for name, network in networks.named_children()},
               prompts=len(prompts), iterations=options.iterations, episodes=options.iterations * options.episodes,
@@ -96,10 +96,11 @@ def _networks(step: Step, tokenizer: Any) -> Networks:
 
 def _value_network(step: Step, tokenizer: Any) -> nn.Module:
     """The reward model as the value network's beginning (InstructGPT, C.4), where it reads the policy's tokens."""
-    folder = model_folder(step.input("reward"))
-    if fingerprint(load_tokenizer(folder)) == fingerprint(tokenizer):
+    folder = trained_folder(step.input("reward"))
+    if folder is not None and fingerprint(load_tokenizer(folder)) == fingerprint(tokenizer):
         return load_scalar(folder)
-    step.say("the reward model has another vocabulary, so the value network starts from the policy")
+    why = "the reward is a program" if folder is None else "the reward model has another vocabulary"
+    step.say(f"{why}, so the value network starts from the policy")
     return scalar_from_causal(model_folder(step.input("policy")), step.seed)
 
 

@@ -16,8 +16,8 @@ from preceptor.data.records import Conversation, Prompt
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.metrics.intervals import bootstrap_mean
-from preceptor.models.causal import context_length, load_causal, model_folder
-from preceptor.models.reward_model import RewardModel
+from preceptor.models.causal import context_length, load_causal
+from preceptor.models.rewards import AnyReward, load_reward
 from preceptor.run.files import read_json, write_json
 from preceptor.run.step import Step
 from preceptor.sft.answers import answer_examples, answer_likelihood
@@ -31,7 +31,7 @@ class _Trial:
     """What every epoch is put to: the same prompts, reward and held-out demonstrations."""
 
     requests: list[Request]
-    reward: RewardModel
+    reward: AnyReward
     demonstrations: list[Example]
     length: int
     rows: int
@@ -74,7 +74,7 @@ def _prepare(step: Step, first: Path) -> _Trial:
     demonstrations = []
     if "validation" in step.inputs:
         demonstrations = answer_examples(step, tokenizer, read_jsonl(step.input("validation"), Conversation), length)
-    reward = RewardModel(model_folder(step.input("reward")), rows=step.options.rows)
+    reward = load_reward(step.input("reward"), rows=step.options.rows)
     requests = _requests(step.options, step.seed, read_jsonl(step.input("prompts"), Prompt))
     return _Trial(requests, reward, demonstrations, length, step.options.rows, step.seed)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from preceptor.losses.ranking import pairwise_accuracy, pairwise_ranking
+from preceptor.losses.ranking import pairwise_accuracy, pairwise_ranking, score_regression
 
 
 def batch(seed, prompts=4, answers=5):
@@ -124,3 +124,18 @@ def test_gradcheck_and_large_margins():
 def test_accuracy_has_no_gradient():
     scores, ranks, present = batch(3)
     assert not pairwise_accuracy(scores.requires_grad_(), ranks, present)[0].requires_grad
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, math.nan, math.inf]))
+def test_score_regression_equals_a_loop(seed, rubbish):
+    scores, ranks, present = batch(seed)
+    targets = ranks.double() - 1
+    expected = [sum((score - target) ** 2 for score, target, here in zip(*row) if here) / sum(row[2])
+                for row in zip(scores.tolist(), targets.tolist(), present.tolist()) if any(row[2])]
+    dirty = scores.masked_fill(~present, rubbish).requires_grad_()
+    loss, prompts = score_regression(dirty, targets, present)
+    loss.backward()
+    assert loss.item() == pytest.approx(sum(expected), abs=1e-9) and prompts.item() == len(expected)
+    per_answer = 2 * (scores - targets) / present.sum(1, keepdim=True).clamp(min=1) * present
+    torch.testing.assert_close(dirty.grad, per_answer, atol=1e-12, rtol=0)

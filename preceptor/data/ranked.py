@@ -2,19 +2,19 @@
 
 A row holds the prompt (segment 1) and then its K answers (segments 2 to K+1), whose positions go on from the prompt's
 last. Under `shared_prompt_mask` each answer has the states that it has alone, while the prompt costs one reading in
-place of K: 3.3 times as fast as K whole documents in a row (docs/reward.md).
+place of K: 3.3 times as fast as K whole documents in a row (docs/reward.md). The reward model reads a score at the end
+of each answer, what learns from preferences directly the log-probability of each answer's tokens.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from preceptor.data.batches import Batch
-from preceptor.data.records import Comparison
-from preceptor.models.reward_model import AnswerEncoder
 
 WINDOW = 8  # batches within which rows of similar width are put together, so that little of a batch is padding
 
@@ -27,13 +27,10 @@ class RankedPrompt:
     prompt: list[int]
     answers: list[list[int]]
     ranks: list[int]
-
-    @classmethod
-    def of(cls, comparison: Comparison, encoder: AnswerEncoder) -> Self:
-        """Encode a comparison; a prompt too long for its longest answer loses its beginning, and is counted."""
-        answers = [encoder.answer(comparison.prompt, response) for response in comparison.responses]
-        prompt = encoder.prompt(comparison.prompt, encoder.context - max(map(len, answers)))
-        return cls(comparison.id, prompt, answers, comparison.ranks())
+    tables: dict[str, list[float]] = field(default_factory=dict)
+    """Further numbers, one for each answer, that a batch holds under their names: ratings, log-likelihoods."""
+    count: int = 1
+    """What a loss counts of it: itself, unless the loss is over tokens."""
 
     @property
     def width(self) -> int:
@@ -55,6 +52,8 @@ class RankedBatches:
     def __init__(self, prompts: Sequence[RankedPrompt], *, rows: int, epochs: int, pad: int, seed: int) -> None:
         self.prompts, self.rows, self.epochs, self.pad, self.seed = prompts, rows, epochs, pad, seed
         self.drawn = 0
+        self.last: list[int] = []
+        """Which of `prompts` are in the batch that came last."""
         self.skipped: list[range] = []
         self._plan = lru_cache(maxsize=2)(self._draw_plan)
 
@@ -65,7 +64,8 @@ class RankedBatches:
 
     @property
     def total(self) -> int:
-        return sum(not self._skips(number) for number in range(self.planned))
+        skipped = {number for span in self.skipped for number in span if number < self.planned}
+        return self.planned - len(skipped)
 
     def _skips(self, number: int) -> bool:
         return any(number in span for span in self.skipped)
@@ -88,7 +88,8 @@ class RankedBatches:
             number, self.drawn = self.drawn, self.drawn + 1
             if not self._skips(number):
                 epoch, place = divmod(number, self.planned // self.epochs)
-                return collate_ranked([self.prompts[index] for index in self._plan(epoch)[place]], self.pad)
+                self.last = self._plan(epoch)[place]
+                return collate_ranked([self.prompts[index] for index in self.last], self.pad)
         raise StopIteration
 
     def state(self) -> dict[str, Any]:
@@ -103,10 +104,10 @@ class RankedBatches:
 
 
 def collate_ranked(prompts: Sequence[RankedPrompt], pad: int) -> Batch:
-    """Rows of prompts with their answers; each prompt counts one.
+    """Rows of prompts with their answers; each prompt counts what it says.
 
     Tensors: `tokens`, `positions` and `segments` (rows, time); `ends` (rows, K), the place of each answer's last token,
-    -1 where a prompt has fewer answers than the most; `ranks` (rows, K).
+    -1 where a prompt has fewer answers than the most; `ranks` (rows, K), and the prompts' tables (rows, K).
     """
     shape = (len(prompts), max(one.width for one in prompts))
     most = max(len(one.answers) for one in prompts)
@@ -126,4 +127,32 @@ def collate_ranked(prompts: Sequence[RankedPrompt], pad: int) -> Batch:
                 ends[r, number - 1] = start - 1
         ranks[r, :len(one.ranks)] = torch.tensor(one.ranks)
     tensors = {"tokens": tokens, "positions": positions, "segments": segments, "ends": ends, "ranks": ranks}
-    return Batch(tensors, [1] * len(prompts), [[one.id] for one in prompts])
+    for name in prompts[0].tables:
+        tensors[name] = torch.tensor([one.tables[name] + [0.0] * (most - len(one.answers)) for one in prompts])
+    return Batch(tensors, [one.count for one in prompts], [[one.id] for one in prompts])
+
+
+class AnswerTokens(NamedTuple):
+    """The N tokens of all answers of a batch, row by row, answer by answer, in order; each is [N]."""
+
+    rows: Tensor
+    answers: Tensor
+    """Which of the row's answers the token belongs to, from 0."""
+    sources: Tensor
+    """The place whose state predicts the token: the one before it, for the first of an answer the prompt's last."""
+    targets: Tensor
+    """The token itself."""
+    last: Tensor
+    """Whether it is the last of its answer."""
+
+
+def answer_tokens(batch: Batch) -> AnswerTokens:
+    """Where each token of the answers is predicted from, and what it is."""
+    segments = batch["segments"]
+    rows, places = (segments > 1).nonzero(as_tuple=True)
+    own = segments[rows, places]
+    first = segments[rows, places - 1] != own
+    prompt_ends = (segments == 1).sum(1) - 1
+    answers = own - 2
+    return AnswerTokens(rows, answers, torch.where(first, prompt_ends[rows], places - 1), batch["tokens"][rows, places],
+                        batch["ends"][rows, answers] == places)

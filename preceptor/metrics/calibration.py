@@ -1,0 +1,57 @@
+"""Whether a probability means what it says: of what is called 80 % sure, do 80 % come true?"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from math import exp
+
+from preceptor.data.records import Comparison
+
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Predictions of like confidence: their mean confidence, the share that came true, and how many there are."""
+
+    confidence: float
+    accuracy: float
+    pairs: int
+
+    def to_dict(self) -> dict[str, float]:
+        """A JSON object."""
+        return asdict(self)
+
+
+def pair_confidences(comparisons: Sequence[Comparison],
+                     scores: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
+    """For each pair that a ranking sets apart: how sure the scores are of their own order, and whether they are right.
+
+    Sureness is sigmoid(|difference|), from 1/2 to 1: what a reward model of Bradley and Terry's form says of the
+    chance that a labeler prefers the answer with the higher score. Equal scores are right by one half.
+    """
+    confidences, right = [], []
+    for comparison, row in zip(comparisons, scores, strict=True):
+        for (score_a, rank_a), (score_b, rank_b) in combinations(zip(row, comparison.ranks(), strict=True), 2):
+            if rank_a != rank_b:
+                difference = score_a - score_b if rank_a < rank_b else score_b - score_a
+                confidences.append(1 / (1 + exp(-min(abs(difference), 700.0))))
+                right.append(1.0 if difference > 0 else 0.5 if difference == 0 else 0.0)
+    return confidences, right
+
+
+def reliability(confidences: Sequence[float], right: Sequence[float], bins: int = BINS) -> list[Bin]:
+    """The predictions in bins of equal width from 1/2 to 1; empty bins are left out."""
+    groups: list[list[tuple[float, float]]] = [[] for _ in range(bins)]
+    for confidence, outcome in zip(confidences, right, strict=True):
+        groups[min(int((confidence - 0.5) * 2 * bins), bins - 1)].append((confidence, outcome))
+    return [Bin(sum(confidence for confidence, _ in group) / len(group), sum(outcome for _, outcome in group)
+                / len(group), len(group)) for group in groups if group]
+
+
+def expected_calibration_error(table: Sequence[Bin]) -> float:
+    """sum_b n_b / N |accuracy_b - confidence_b|  (Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599, equation 3).
+
+    It is never negative and grows with noise: with few pairs a model that is perfectly calibrated has some too.
+    """
+    return sum(one.pairs * abs(one.accuracy - one.confidence) for one in table) / sum(one.pairs for one in table)
