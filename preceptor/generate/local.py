@@ -1,4 +1,4 @@
-"""The local decoder: batched answers from a Hugging Face causal model."""
+"""The local decoder: batched answers from a Hugging Face model, causal or encoder-decoder."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from preceptor.generate.call import RowCall
 from preceptor.generate.contrastive import ContrastiveSearch
 from preceptor.generate.decoder import Answer, Request
 from preceptor.generate.drawing import Drawing, Speculation
+from preceptor.generate.encoder_decoder import EncoderDecoderCall
 from preceptor.generate.processors import Shaper
 from preceptor.models.causal import context_length
 from preceptor.run.errors import UserError
@@ -72,8 +73,10 @@ class LocalDecoder:
                     yield text[len(said):]
                     said = text
 
-    def _call(self, strategy: str, requests: Sequence[Request]) -> "RowCall | BeamCall":
+    def _call(self, strategy: str, requests: Sequence[Request]) -> RowCall | BeamCall | EncoderDecoderCall:
         prompts = [self.prompt_tokens(request) for request in requests]
+        if self.model.config.is_encoder_decoder:
+            return EncoderDecoderCall(self, requests, prompts)
         if strategy == "beams":
             return BeamCall(self, requests, prompts)
         end = self.tokenizer.eos_token_id
@@ -90,6 +93,8 @@ class LocalDecoder:
     def prompt_tokens(self, request: Request) -> list[int]:
         """The tokens of the request's prompt, without as many of the first as the context has no room for."""
         room = context_length(self.model) - request.sampling.max_tokens
+        if self.model.config.is_encoder_decoder:  # prompt and answer have a context each
+            room = context_length(self.model) if room >= 0 else 0
         if room < 1:
             raise UserError(f"An answer of {request.sampling.max_tokens} tokens leaves no room for a prompt in a "
                             f"context of {context_length(self.model)}.", "Ask for fewer tokens with max_tokens.")

@@ -24,6 +24,7 @@ class Rows:
     """All tensors have the rows on their first axis; row i of the cache holds what row i has read and written."""
 
     cache: BlockCache
+    """Of encoder-decoder models, the library's own kind."""
     request_N: Tensor
     """Which request the row answers: an index into the requests of the call."""
     cached_N: Tensor
@@ -89,11 +90,18 @@ class Rows:
         """The tokens of a row's answer so far."""
         return self.tokens_NT[row, :int(self.made_N[row])].tolist()
 
+    def last_tokens(self) -> Tensor:
+        """The token that each row wrote last (N, 1)."""
+        return self.tokens_NT.gather(1, (self.made_N - 1).clamp(max=self.tokens_NT.shape[1] - 1)[:, None])
+
+    def chosen(self, keep: Tensor) -> dict[str, Tensor]:
+        """The fields of these rows, without the cache."""
+        return {field.name: getattr(self, field.name)[keep] for field in fields(Rows) if field.name != "cache"}
+
     @torch.inference_mode()
     def read(self, model: nn.Module) -> None:
         """Run the model over the token that each row wrote last."""
-        last_N1 = self.tokens_NT.gather(1, (self.made_N - 1).clamp(max=self.tokens_NT.shape[1] - 1)[:, None])
-        self.logits_NV = read_token(model, self.cache, self.cached_N, last_N1)
+        self.logits_NV = read_token(model, self.cache, self.cached_N, self.last_tokens())
         self.cached_N = self.cached_N + 1
 
 
@@ -133,6 +141,14 @@ def begin(model: nn.Module, requests: Sequence[Request], numbers: Sequence[int],
     different = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     cache, logits = read_prompts(model, [list(prompt) for prompt in different], pad, with_states)
     place_N = torch.tensor([different[tuple(prompt)] for prompt in prompts], device=device)
+    return fresh_rows(requests, numbers, [len(prompt) for prompt in prompts], logits[place_N],
+                      joined([(cache, place_N, cache.get_seq_length())], room=0), most, pad)
+
+
+def fresh_rows(requests: Sequence[Request], numbers: Sequence[int], cached: Sequence[int], logits_NV: Tensor,
+               cache: Any, most: int, pad: int) -> Rows:
+    """Rows that have written nothing, in front of the logits of their first tokens."""
+    device = logits_NV.device
 
     def column(values: list[Any], dtype: torch.dtype = torch.long) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)
@@ -140,10 +156,10 @@ def begin(model: nn.Module, requests: Sequence[Request], numbers: Sequence[int],
     sampling = [request.sampling for request in requests]
     shape = (len(requests), most)
     return Rows(
-        cache=joined([(cache, place_N, cache.get_seq_length())], room=0),
+        cache=cache,
         request_N=column(list(numbers)),
-        cached_N=column([len(prompt) for prompt in prompts]),
-        logits_NV=logits[place_N],
+        cached_N=column(list(cached)),
+        logits_NV=logits_NV,
         made_N=column([0] * len(requests)),
         limit_N=column([options.max_tokens for options in sampling]),
         live_N=column([True] * len(requests), torch.bool),
@@ -185,8 +201,8 @@ def live_rows(parts: Sequence[Rows], spare: int = 0) -> Rows:
     The cache has room for `spare` columns more than the answers can fill.
     """
     kept = [rows.live_N.nonzero()[:, 0] for rows in parts]
-    tensors = {field.name: torch.cat([getattr(rows, field.name)[keep] for rows, keep in zip(parts, kept)])
-               for field in fields(Rows) if field.name != "cache"}
+    chosen = [rows.chosen(keep) for rows, keep in zip(parts, kept)]
+    tensors = {name: torch.cat([part[name] for part in chosen]) for name in chosen[0]}
     room = int((tensors["limit_N"] - tensors["made_N"]).max()) + spare
     cache = joined([(rows.cache, keep, int(rows.cached_N[keep].max())) for rows, keep in zip(parts, kept)
                     if len(keep)], room)
