@@ -84,7 +84,8 @@ class Rows:
 
     def live_requests(self) -> list[tuple[int, int]]:
         """(row, index of its request) of the answers that go on."""
-        return [(row, int(self.request_N[row])) for row in self.live_N.nonzero()[:, 0].tolist()]
+        numbers = zip(self.live_N.tolist(), self.request_N.tolist())
+        return [(row, number) for row, (live, number) in enumerate(numbers) if live]
 
     def written(self, row: int) -> list[int]:
         """The tokens of a row's answer so far."""
