@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.guard_cases import honest_cases, loop_cases, period_of
+from guard_cases import honest_cases, loop_cases, period_of
 
 PASSAGE = 200  # units of a piece of human text: the length of a long answer
 TRAINING = """

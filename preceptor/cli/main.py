@@ -62,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     repetition.add_argument("--json", action="store_true", help="print one JSON object")
     repetition.set_defaults(command=_measure_repetition)
 
+    filters = commands.add_parser("filter", help="take something out of texts")
+    kinds = filters.add_subparsers(required=True, metavar="WHAT")
+    again = kinds.add_parser("repetition", help="near-duplicate texts, and sentences that say the same again")
+    again.add_argument("file", type=Path, help="texts (.jsonl with 'text')")
+    again.add_argument("out", type=Path, help="the file to write")
+    again.add_argument("--threshold", type=float, default=0.7, help="similarity from which texts are the same (0.7)")
+    again.set_defaults(command=_filter_repetition)
+
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="list the shipped recipes").set_defaults(command=_recipe_list)
@@ -94,6 +102,11 @@ def _chat(options: argparse.Namespace) -> None:
 def _measure_repetition(options: argparse.Namespace) -> None:
     from preceptor.cli.measure import measure_repetition
     measure_repetition(options.target, options.prompts, options.texts, options.set, options.json)
+
+
+def _filter_repetition(options: argparse.Namespace) -> None:
+    from preceptor.cli.filter import filter_repetition
+    filter_repetition(options.file, options.out, options.threshold)
 
 
 def _recipe_list(options: argparse.Namespace) -> None:

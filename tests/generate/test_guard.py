@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from preceptor.data.records import Prompt, Response
+from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.generate.guard import GuardedDecoder, LoopPenalty, Policy, first_part, put_differently
 from preceptor.generate.local import LocalDecoder
+from preceptor.generate.preferences import against_loops
 from preceptor.metrics.watch import first_loop
 from preceptor.run.errors import UserError
 from tests.generate.conftest import ask
@@ -147,3 +148,16 @@ def test_prompts_are_put_differently_in_their_language() -> None:
     assert put_differently(prompt("Who?"), 1).messages[0]["content"].startswith("Who?\nAnswer briefly")
     assert "不要重复" in put_differently(prompt("谁？"), 1).messages[0]["content"]
     assert first_part(prompt("One. Two. Three. Four."), 1).messages[0]["content"] == "One.\nTwo."
+
+
+def test_loops_become_comparisons_in_which_they_lose(looping: nn.Module, tokenizer: Any) -> None:
+    recovery = {"temperature": 1.0, "dry_multiplier": 9.0, "dry_sequence_breakers": ()}
+    guarded = GuardedDecoder(LocalDecoder(looping, tokenizer), Policy(recovery=recovery))
+    found = against_loops(guarded, requests(3))
+    assert len(found) == 3
+    for comparison in found:
+        good, bad = comparison.responses
+        assert comparison.ranking == [[0], [1]] and comparison.kind == "program"
+        assert first_loop(guarded.units[token] for token in bad.token_ids)
+        assert not first_loop(guarded.units[token] for token in good.token_ids)
+        assert Comparison.from_dict(comparison.to_dict()) == comparison

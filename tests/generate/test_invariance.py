@@ -52,7 +52,7 @@ def margin(model: nn.Module, request: Request, one: Answer, other: Answer) -> fl
 close_calls = {"answers": 0, "differ": 0}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(requests_drawn, st.integers(1, 9), st.randoms(use_true_random=False))
 def test_any_batch_in_any_order_gives_the_same_answers(endless: nn.Module, tokenizer: Any, requests: list[Request],
                                                        rows: int, draw: random.Random) -> None:
@@ -76,7 +76,7 @@ def test_close_calls_are_printed(capsys: pytest.CaptureFixture) -> None:
     assert close_calls["answers"] > 20
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(requests_drawn, st.randoms(use_true_random=False))
 def test_with_one_row_answers_are_the_same_to_the_last_bit(endless: nn.Module, tokenizer: Any, requests: list[Request],
                                                            draw: random.Random) -> None:
