@@ -52,6 +52,24 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("run", type=Path, help="run folder")
     chat.set_defaults(command=_chat)
 
+    measure = commands.add_parser("measure", help="measure texts or a model")
+    measures = measure.add_subparsers(required=True, metavar="WHAT")
+    repetition = measures.add_parser("repetition", help="how much texts, or the answers of a model, repeat themselves")
+    repetition.add_argument("target", type=Path, metavar="FILE_OR_MODEL", help="texts (.jsonl or plain), or a folder")
+    repetition.add_argument("--prompts", type=Path, help="of a model: prompts (.jsonl) whose answers are measured")
+    repetition.add_argument("--texts", type=Path, help="of a model: human texts on which its predictions are measured")
+    repetition.add_argument("--set", action="append", default=[], metavar="option=value", help="decoding option")
+    repetition.add_argument("--json", action="store_true", help="print one JSON object")
+    repetition.set_defaults(command=_measure_repetition)
+
+    filters = commands.add_parser("filter", help="take something out of texts")
+    kinds = filters.add_subparsers(required=True, metavar="WHAT")
+    again = kinds.add_parser("repetition", help="near-duplicate texts, and sentences that say the same again")
+    again.add_argument("file", type=Path, help="texts (.jsonl with 'text')")
+    again.add_argument("out", type=Path, help="the file to write")
+    again.add_argument("--threshold", type=float, default=0.7, help="similarity from which texts are the same (0.7)")
+    again.set_defaults(command=_filter_repetition)
+
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="list the shipped recipes").set_defaults(command=_recipe_list)
@@ -79,6 +97,16 @@ def _report(options: argparse.Namespace) -> None:
 def _chat(options: argparse.Namespace) -> None:
     from preceptor.cli.chat import chat
     chat(options.run)
+
+
+def _measure_repetition(options: argparse.Namespace) -> None:
+    from preceptor.cli.measure import measure_repetition
+    measure_repetition(options.target, options.prompts, options.texts, options.set, options.json)
+
+
+def _filter_repetition(options: argparse.Namespace) -> None:
+    from preceptor.cli.filter import filter_repetition
+    filter_repetition(options.file, options.out, options.threshold)
 
 
 def _recipe_list(options: argparse.Namespace) -> None:

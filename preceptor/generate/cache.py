@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -33,6 +34,17 @@ class BlockLayer(CacheLayerMixin):
         self.keys[:, :, start:self.length] = key_states
         self.values[:, :, start:self.length] = value_states
         return self.keys[:, :, :self.length], self.values[:, :, :self.length]
+
+    def crop(self, length: int) -> None:
+        """Forget all but the first `length` columns."""
+        self.length = min(self.length, length)
+
+    def keep_one(self, first: int, choice_N: Tensor) -> None:
+        """Of the columns from `first` on, keep one a row: that of number `choice`."""
+        row_N = torch.arange(len(choice_N), device=choice_N.device)
+        self.keys[:, :, first] = self.keys[row_N, :, first + choice_N]
+        self.values[:, :, first] = self.values[row_N, :, first + choice_N]
+        self.length = first + 1
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0

@@ -1,4 +1,4 @@
-"""The local decoder: batched answers from a Hugging Face causal model."""
+"""The local decoder: batched answers from a Hugging Face model, causal or encoder-decoder."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,8 +7,13 @@ from typing import Any
 from torch import nn
 
 from preceptor.data.records import Response
+from preceptor.generate.beams import BeamCall
+from preceptor.generate.call import RowCall
+from preceptor.generate.contrastive import ContrastiveSearch
 from preceptor.generate.decoder import Answer, Request
-from preceptor.generate.rows import Rows, begin, live_rows
+from preceptor.generate.drawing import Drawing, Speculation
+from preceptor.generate.encoder_decoder import EncoderDecoderCall
+from preceptor.generate.processors import Shaper
 from preceptor.models.causal import context_length
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_prompt
@@ -18,15 +23,20 @@ from preceptor.tokenizer.fingerprint import fingerprint
 class LocalDecoder:
     """Writes answers with `model`, at most `rows` at a time; a row that ends makes room for the next request.
 
-    `name` is the model's name in the responses. `truncated` counts the prompts so far that lost their beginning because
-    they and their answer were longer than the context: the caller says so. The model is in evaluation mode while it
-    answers, and back in its own mode when the iterator is used up or closed.
+    `name` is the model's name in the responses; `draft` a smaller model of the same vocabulary for requests with
+    `num_assistant_tokens`. `truncated` counts the prompts so far that lost their beginning because they and their
+    answer were longer than the context: the caller says so. `guessed` and `right` count the tokens of speculative
+    decoding. The model is in evaluation mode while it answers, and back in its own mode when the iterator is used up
+    or closed.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, *, rows: int = 64, name: str = "") -> None:
-        self.model, self.tokenizer, self.rows, self.name = model, tokenizer, rows, name
+    def __init__(self, model: nn.Module, tokenizer: Any, *, rows: int = 64, name: str = "",
+                 draft: nn.Module | None = None) -> None:
+        self.model, self.tokenizer, self.rows, self.name, self.draft = model, tokenizer, rows, name, draft
         self.fingerprint = fingerprint(tokenizer)
-        self.truncated = 0
+        self.truncated = self.guessed = self.right = 0
+        if draft is not None:
+            _check_draft(model, draft)
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
         """The answers in the order of the requests; errors as in `generate`."""
@@ -34,33 +44,57 @@ class LocalDecoder:
         return [found[number] for number in range(len(requests))]
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
-        """Yield (index of the request, its answer) as answers are finished.
+        """Yield (index of the request, its answer) as answers are finished, those of one strategy after another.
 
         Raises:
-            UserError: an answer as long as allowed would leave no room for the prompt, or the model has diverged.
+            UserError: an answer as long as allowed would leave no room for the prompt, the model has diverged, or a
+                request asks for a draft model that the decoder does not have.
         """
-        call = _Call(self, requests)
-        with evaluating(self.model):
-            while call.advance():
-                yield from call.finished()
+        for strategy, numbers in _by_strategy(requests).items():
+            call = self._call(strategy, [requests[number] for number in numbers])
+            with evaluating(self.model, self.draft):
+                while call.advance():
+                    yield from ((numbers[place], answer) for place, answer in call.finished())
 
     def stream(self, request: Request) -> Iterator[str]:
-        """Yield the answer in pieces as it is written; joined, they are the text that `answers` gives; errors alike."""
-        call = _Call(self, [request])
+        """Yield the answer in pieces as it is written; joined, they are the text that `answers` gives; errors alike.
+
+        A beam search gives its text in one piece, as it may change its mind to the end.
+        """
+        call = self._call(request.sampling.strategy, [request])
         said = ""
-        with evaluating(self.model):
+        with evaluating(self.model, self.draft):
             while call.advance():
                 for _, answer in call.finished():
                     yield answer.response.text[len(said):]
                     return
-                text = settled(self.text(call.batch.written(0)), request.sampling.stop)
+                text = settled(self.text(call.written()), request.sampling.stop)
                 if len(text) > len(said):
                     yield text[len(said):]
                     said = text
 
+    def _call(self, strategy: str, requests: Sequence[Request]) -> RowCall | BeamCall | EncoderDecoderCall:
+        prompts = [self.prompt_tokens(request) for request in requests]
+        if self.model.config.is_encoder_decoder:
+            return EncoderDecoderCall(self, requests, prompts)
+        if strategy == "beams":
+            return BeamCall(self, requests, prompts)
+        end = self.tokenizer.eos_token_id
+        if strategy == "contrastive":
+            return RowCall(self, requests, prompts, ContrastiveSearch(self.model, requests, end), self.rows)
+        shaper = Shaper(requests, prompts, self.tokenizer)
+        if strategy == "sample":
+            return RowCall(self, requests, prompts, Drawing(self.model, shaper, end), self.rows)
+        if self.draft is None and any(request.sampling.num_assistant_tokens for request in requests):
+            raise UserError("num_assistant_tokens asks for tokens from a draft model, and the decoder has none.",
+                            "Give the decoder a draft model, or use prompt_lookup_num_tokens.")
+        return RowCall(self, requests, prompts, Speculation(self, shaper), rows=1)
+
     def prompt_tokens(self, request: Request) -> list[int]:
         """The tokens of the request's prompt, without as many of the first as the context has no room for."""
         room = context_length(self.model) - request.sampling.max_tokens
+        if self.model.config.is_encoder_decoder:  # prompt and answer have a context each
+            room = context_length(self.model) if room >= 0 else 0
         if room < 1:
             raise UserError(f"An answer of {request.sampling.max_tokens} tokens leaves no room for a prompt in a "
                             f"context of {context_length(self.model)}.", "Ask for fewer tokens with max_tokens.")
@@ -78,85 +112,55 @@ class LocalDecoder:
             tokens = tokens[:-1]
         return self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False).lstrip()
 
+    def stopped(self, request: Request, tokens: Sequence[int]) -> bool:
+        """Whether an answer holds one of the request's stop texts."""
+        return bool(request.sampling.stop) and cut(self.text(tokens), request.sampling.stop) is not None
 
-class _Call:
-    """One call of a decoder: the requests that wait, the rows at work, and the answers that ended with this token."""
-
-    def __init__(self, decoder: LocalDecoder, requests: Sequence[Request]) -> None:
-        self.decoder, self.requests = decoder, requests
-        self.prompts = [decoder.prompt_tokens(request) for request in requests]
-        # Neighbours of like length waste little on padding, and equal prompts come together and are read once.
-        self.waiting = sorted(range(len(requests)), key=lambda n: (len(self.prompts[n]), self.prompts[n]))
-        self.longest = max((request.sampling.max_tokens for request in requests), default=0)
-        self.stops = any(request.sampling.stop for request in requests)
-        self.batch: Rows | None = None
-        self.ended: list[int] = []
-
-    def advance(self) -> bool:
-        """Write one more token in each row; false when there is nothing left to write."""
-        live = 0 if self.batch is None else self.batch.live()
-        if live:
-            self.batch.read(self.decoder.model)
-        elif not self.waiting:
-            return False
-        self._turn_over(live)
-        self.ended = self.batch.write(self.decoder.tokenizer.eos_token_id)
-        if self.stops:
-            self.ended += self.batch.end(self._stopped())
-        return True
-
-    def _turn_over(self, live: int) -> None:
-        """Drop the rows that ended and begin requests that wait, when a quarter of the rows can change.
-
-        Sooner, and copying the cache costs more than the idle rows do (measured: the optimum is flat, a sixteenth is a
-        fifth slower).
-        """
-        if live * 4 > len(self.batch or ()) * 3:
-            return
-        decoder, free = self.decoder, self.decoder.rows - live
-        parts = [self.batch] if live else []
-        if self.waiting:
-            numbers, self.waiting = self.waiting[-free:], self.waiting[:-free]
-            parts.append(begin(decoder.model, [self.requests[number] for number in numbers], numbers,
-                               [self.prompts[number] for number in numbers], self.longest,
-                               decoder.tokenizer.pad_token_id))
-        self.batch = live_rows(parts)
-
-    def _stopped(self) -> list[int]:
-        """Rows that go on but have written one of their stop texts."""
-        return [row for row, number in self.batch.live_requests()
-                if cut(self.decoder.text(self.batch.written(row)), self.requests[number].sampling.stop) is not None]
-
-    def finished(self) -> Iterator[tuple[int, Answer]]:
-        """The answers that ended with the last token written, with the indices of their requests."""
-        for row in self.ended:
-            number = int(self.batch.request_N[row])
-            yield number, self._answer(row, self.requests[number], self.prompts[number])
-
-    def _answer(self, row: int, request: Request, prompt: list[int]) -> Answer:
-        decoder = self.decoder
-        tokens = self.batch.written(row)
-        text = decoder.text(tokens)
-        finish = "eos" if tokens[-1] == decoder.tokenizer.eos_token_id else "length"
+    def answer(self, request: Request, prompt: list[int], tokens: list[int], log_probs: Sequence[float]) -> Answer:
+        """The answer that consists of these tokens, as far as a stop text lets it go."""
+        text = self.text(tokens)
+        finish = "eos" if tokens[-1] == self.tokenizer.eos_token_id else "length"
         before = cut(text, request.sampling.stop)
         if before is not None:
             text, finish = before, "stop"
-            while tokens and decoder.text(tokens[:-1]).startswith(text):  # keep only the tokens that hold the text
+            while tokens and self.text(tokens[:-1]).startswith(text):  # keep only the tokens that hold the text
                 tokens = tokens[:-1]
-        response = Response(text, finish, model=decoder.name or None, token_ids=tokens, tokenizer=decoder.fingerprint,
-                            sampling={**request.sampling.to_dict(), "seed": request.seed})
-        return Answer(response, self.batch.log_probs_NT[row, :len(tokens)].tolist(), prompt)
+        sampling = {**request.sampling.to_dict(), **getattr(self.model, "decoding", {}), "seed": request.seed}
+        response = Response(text, finish, model=self.name or None, token_ids=tokens, tokenizer=self.fingerprint,
+                            sampling=sampling)
+        return Answer(response, list(log_probs[:len(tokens)]), prompt)
+
+
+def _by_strategy(requests: Sequence[Request]) -> dict[str, list[int]]:
+    """The indices of the requests of each strategy."""
+    groups: dict[str, list[int]] = {}
+    for number, request in enumerate(requests):
+        groups.setdefault(request.sampling.strategy, []).append(number)
+    return groups
+
+
+def _check_draft(model: nn.Module, draft: nn.Module) -> None:
+    """Refuse a draft model that cannot guess for this one."""
+    sizes = [network.get_output_embeddings().weight.shape[0] for network in (model, draft)]
+    if sizes[0] != sizes[1]:
+        raise UserError(f"The draft model has {sizes[1]} tokens, the model {sizes[0]}.",
+                        "Take a draft model with the same tokenizer.")
+    if context_length(draft) < context_length(model):
+        raise UserError(f"The draft model's context of {context_length(draft)} tokens is shorter than the model's "
+                        f"{context_length(model)}.", "Take a draft model with as long a context.")
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, and in its own mode afterwards."""
-    was_training = model.training
-    model.eval()
+def evaluating(*models: nn.Module | None) -> Iterator[None]:
+    """The models in evaluation mode, and in their own modes afterwards."""
+    were_training = [(model, model.training) for model in models if model is not None]
+    for model, _ in were_training:
+        model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for model, was_training in were_training:
+            model.train(was_training)
 
 
 def cut(text: str, stops: Sequence[str]) -> str | None:

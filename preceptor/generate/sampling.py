@@ -4,6 +4,8 @@ N rows, V entries of the vocabulary, T tokens. Probabilities are held as integer
 does not depend on its order, while torch has no deterministic cumulative sum of floating-point numbers on a GPU.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,6 +27,17 @@ def uniforms(seeds_N: Tensor, count: int) -> Tensor:
     start_N = _mixed(seeds_N + GOLDEN)
     bits_NT = _mixed(start_N[:, None] + index_T * GOLDEN)
     return _shifted(bits_NT, 16).double() / 2.0**48  # 48 bits: the largest is below 1 even after a multiplication
+
+
+def substream(seeds_N: Tensor, number: int | Tensor) -> Tensor:
+    """Seeds whose numbers have nothing in common with those of `seeds` or of another stream number (0 or more)."""
+    return _mixed(_mixed(seeds_N) + torch.as_tensor(number) * GOLDEN)  # wraps around; a plain number would not
+
+
+def normals(seeds_N: Tensor, count: int) -> Tensor:
+    """Standard normal numbers (N, count), each a function of (seed, index) alone (Box and Muller 1958)."""
+    numbers_N2C = uniforms(seeds_N, 2 * count).view(len(seeds_N), 2, count)
+    return ((-2 * torch.log1p(-numbers_N2C[:, 0])).sqrt() * (2 * math.pi * numbers_N2C[:, 1]).cos()).float()
 
 
 def _mixed(bits: Tensor) -> Tensor:
@@ -82,9 +95,12 @@ def draw(weights_NV: Tensor, uniforms_N: Tensor) -> Tensor:
     return torch.searchsorted(sum_NV, target_N[:, None], right=True)[:, 0]
 
 
-def next_tokens(logits_NV: Tensor, uniforms_N: Tensor, temperature_N: Tensor, top_k_N: Tensor,
-                top_p_N: Tensor) -> tuple[Tensor, Tensor]:
+def next_tokens(logits_NV: Tensor, uniforms_N: Tensor, temperature_N: Tensor, top_k_N: Tensor, top_p_N: Tensor,
+                shaped: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """Draw each row's next token; returns (tokens, log-probabilities before top-k and top-p), both (N,).
+
+    `shaped` are rows (R) and their logits (R, V) after processors of their own (`processors.py`): they draw from these,
+    without top-k and top-p once more; their log-probabilities are those of the model, as in every row.
 
     Raises:
         UserError: a logit is not a number.
@@ -96,6 +112,9 @@ def next_tokens(logits_NV: Tensor, uniforms_N: Tensor, temperature_N: Tensor, to
     weights_NV = weights(log_probs_NV)
     if (top_k_N > 0).any() or (top_p_N < 1).any():  # the sort costs more than all the rest
         weights_NV = truncated(weights_NV, top_k_N, top_p_N)
+    if shaped is not None:
+        weights_NV[shaped[0]] = weights(shaped[1].log_softmax(-1))
+        logits_NV = logits_NV.float().index_copy(0, *shaped)
     tokens_N = draw(weights_NV, uniforms_N)
     greedy_N = temperature_N == 0
     if greedy_N.any():

@@ -36,3 +36,17 @@ class FitOptions:
     """Optimiser steps between checkpoints; the last two are kept until the step is done."""
     log_every: int = 10
     """Optimiser steps between lines in the metric log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageOptions(FitOptions):
+    """What is added to the likelihood of text so that the model repeats itself less; 0 adds nothing."""
+
+    unlikelihood: float = 0.0
+    """Weight of token unlikelihood: earlier tokens of the text become less likely (1 in the paper)."""
+    unlikelihood_sequence: float = 0.0
+    """Weight of sequence unlikelihood: 4-grams that the model itself repeats when it goes on become less likely (1)."""
+    simctg_margin: float = 0.0
+    """Margin of SimCTG's contrastive loss, which contrastive search wants (0.5 in the paper)."""
+    ditto: float = 0.0
+    """Weight of DITTO: each copy of a repeated sentence is to be half as likely as the one before (1)."""

@@ -5,6 +5,9 @@ independent of the batching.
 """
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 from preceptor.run.errors import UserError
 
@@ -43,6 +46,27 @@ def bits_per_byte(nats: float, utf8_bytes: int) -> float:
     """
     _check_some(utf8_bytes, "byte")
     return nats / (utf8_bytes * math.log(2))
+
+
+def coherence(log_probs: Sequence[Sequence[float]]) -> float | None:
+    """The mean over texts of the mean of log p(token | prefix, tokens before) in nats under a reference model.
+
+    Su and Collier 2023 (arXiv 2210.14140), section 4.1: 0 at most; the model must not be the one that wrote the texts.
+
+    Returns:
+        The mean over the texts that have a token, or None when none has.
+    """
+    means = [math.fsum(text) / len(text) for text in log_probs if len(text)]
+    return math.fsum(means) / len(means) if means else None
+
+
+def embedding_coherence(prefixes: np.ndarray, continuations: np.ndarray) -> float:
+    """The mean cosine between the embeddings (N, D) of prefixes and of their continuations, by any sentence encoder.
+
+    Su et al. 2022 (arXiv 2202.06417), section 4.2, there with SimCSE.
+    """
+    lengths = np.linalg.norm(prefixes, axis=-1) * np.linalg.norm(continuations, axis=-1)
+    return float(((prefixes * continuations).sum(-1) / np.maximum(lengths, 1e-12)).mean())
 
 
 def _check_some(count: int, unit: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterable, Sequence
 # Ideographs, kana, and their punctuation and full-width forms stand alone; Hangul is written with spaces.
 _ALONE = "\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _TOKEN = re.compile(rf"[{_ALONE}]|[^\s{_ALONE}]+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？…；])|\n+")
 
 Text = Sequence[Hashable]
 
@@ -58,6 +59,41 @@ def diversity(texts: Iterable[Text]) -> float | None:
     texts = list(texts)
     shares = [rep_n(texts, n) for n in (2, 3, 4)]
     return None if None in shares else math.prod(1 - share for share in shares)
+
+
+def published_diversity(texts: Iterable[str]) -> dict[str, float]:
+    """The figures of Su et al. 2022 as their program prints them: `rep_2`, `rep_3`, `rep_4` and `diversity`, in
+    percent.
+
+    It cuts texts at white space whatever the language, stops before the last n-gram of each text, and rounds each
+    rep-n to two decimals before it multiplies. Only for comparison with published figures.
+
+    Raises:
+        ZeroDivisionError: no text has more than 4 words (Chinese texts have none).
+    """
+    words = [text.split()[:-1] for text in texts]
+    figures = {}
+    for n in (2, 3, 4):
+        counts = [_counts(text, n) for text in words]
+        share = 1 - sum(distinct for _, distinct in counts) / sum(total for total, _ in counts)
+        figures[f"rep_{n}"] = round(100 * share, 2)
+    return {**figures, "diversity": 100 * math.prod(1 - share / 100 for share in figures.values())}
+
+
+def repeated_sentences(texts: Iterable[str]) -> float | None:
+    """The share of sentences that stood before in their own text, over all texts; white space and case do not count.
+
+    Returns:
+        The share, or None when no text has two sentences.
+    """
+    split = [sentences for text in texts if len(sentences := text_sentences(text)) > 1]
+    total = sum(map(len, split))
+    return 1 - sum(len(set(sentences)) for sentences in split) / total if total else None
+
+
+def text_sentences(text: str) -> list[str]:
+    """The sentences and lines of an English or Chinese text, in lower case, without white space at their ends."""
+    return [sentence for part in _SENTENCE_END.split(text) if (sentence := " ".join(part.lower().split()))]
 
 
 def repetition(texts: Iterable[Text]) -> dict[str, float]:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from preceptor.learn.options import FitOptions
+from preceptor.learn.options import LanguageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainOptions(FitOptions):
+class PretrainOptions(LanguageOptions):
     """The network's shape, and how long it learns."""
 
     width: int = 128

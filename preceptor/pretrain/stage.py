@@ -5,8 +5,10 @@ import math
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Document
+from preceptor.generate.continuation import continuations
+from preceptor.learn.degeneration import degeneration_terms, language_objective
 from preceptor.learn.fit import fit
-from preceptor.learn.language import language_loss, total_nats
+from preceptor.learn.language import total_nats
 from preceptor.models.causal import build_llama, parameter_count, save_model
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
@@ -44,6 +46,8 @@ def run(step: Step) -> None:
         return {"validation_perplexity": math.exp(nats / count),
                 "validation_bits_per_byte": nats / math.log(2) / validation_bytes}
 
-    fit(model, batches, language_loss, options, folder=step.folder, log=step.log,
-        progress=step.progress(options.steps), after_step=measure)
+    terms = degeneration_terms(options, examples, tokenizer, continuations, rows=options.rows, context=options.context,
+                               total=options.steps, seed=step.seed)
+    fit(model, batches, language_objective(options), options, folder=step.folder, log=step.log,
+        progress=step.progress(options.steps), extra=terms, after_step=measure)
     save_model(model, tokenizer, step.folder / "model")

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from preceptor.learn.options import FitOptions
+from preceptor.learn.options import LanguageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftOptions(FitOptions):
+class SftOptions(LanguageOptions):
     """How a model learns from demonstrations. Epochs, dropout and schedule are those of InstructGPT, appendix C.1."""
 
     epochs: int = 16

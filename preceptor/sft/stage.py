@@ -3,8 +3,9 @@
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Conversation
+from preceptor.generate.continuation import continuations
+from preceptor.learn.degeneration import degeneration_terms, language_objective
 from preceptor.learn.fit import fit
-from preceptor.learn.language import language_loss
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
@@ -47,7 +48,9 @@ def run(step: Step) -> None:
                                            pad=tokenizer.pad_token_id)
         return {"epoch": epoch, "validation_loss": loss, "validation_accuracy": accuracy}
 
+    terms = degeneration_terms(options, examples, tokenizer, continuations, rows=options.rows, context=length,
+                               total=batches.total, seed=step.seed)
     with residual_dropout(model, options.dropout):
-        fit(model, batches, language_loss, options, folder=step.folder, log=step.log,
-            progress=step.progress(batches.total), after_step=end_epoch)
+        fit(model, batches, language_objective(options), options, folder=step.folder, log=step.log,
+            progress=step.progress(batches.total), extra=terms, after_step=end_epoch)
     copy_model(epoch_folder(step.folder, options.epochs), step.folder / "model")

@@ -1,5 +1,6 @@
 """A byte-level vocabulary and tiny models of three families, each of which ends its answers now and then."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,15 @@ def model(models: dict[str, nn.Module], request: pytest.FixtureRequest) -> nn.Mo
 @pytest.fixture
 def llama(models: dict[str, nn.Module]) -> nn.Module:
     return models["llama"]
+
+
+@pytest.fixture(scope="session")
+def endless(models: dict[str, nn.Module], tokenizer: Any) -> nn.Module:
+    """The llama that never ends an answer."""
+    model = copy.deepcopy(models["llama"])
+    with torch.no_grad():
+        model.lm_head.bias[tokenizer.eos_token_id] = -100.0
+    return model
 
 
 def ask(text: str, seed: int = 0, **sampling: Any) -> Request:

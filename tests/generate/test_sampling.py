@@ -126,4 +126,4 @@ def test_options_that_cannot_be_are_refused(wrong: dict) -> None:
 
 def test_sampling_is_written_as_json() -> None:
     assert Sampling(stop=["\n"]).to_dict() == {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_tokens": 48,
-                                               "stop": ["\n"]}
+                                               "stop": ["\n"], "order": []}

@@ -1,0 +1,236 @@
+"""The guard: watches answers while they are written, and acts when one has begun to go round in circles.
+
+The watch is `metrics/watch.py` on the model's tokens. What is done is a policy: a list of actions, tried one after the
+other for each answer that loops, the last of which ends the matter:
+
+    stop          the answer ends before the second copy
+    roll_back     the answer goes back to before the second copy, and goes on from there with another strategy
+    regenerate    the prompt is put differently, and answered anew
+    queue         a person gets prompt and answer; the answer ends before the second copy
+
+Every action is an `Event`, kept, counted, and saved with the answer.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from preceptor.data.records import Prompt, Response
+from preceptor.generate.call import RowCall
+from preceptor.generate.decoder import Answer, Request
+from preceptor.generate.drawing import Drawing
+from preceptor.generate.local import LocalDecoder, evaluating
+from preceptor.generate.processors import Shaper
+from preceptor.generate.rows import Rows
+from preceptor.metrics.watch import Loop, Unit, Watch, first_loop, unit_of, units
+from preceptor.run.errors import UserError, nearest
+
+ACTIONS = ("stop", "roll_back", "regenerate", "queue")
+RECOVERY = {"temperature": 0.9, "top_p": 0.95, "dry_multiplier": 1.0, "dry_sequence_breakers": ()}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One loop and what was done about it. `at` is the token of the answer at which it was seen."""
+
+    prompt: str
+    kind: str
+    start: int
+    period: int
+    at: int
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What to do about loops."""
+
+    actions: tuple[str, ...] = ("roll_back", "roll_back", "stop")
+    """The first loop of an answer meets the first action, the next the second, and so on; the last ends the answer."""
+    recovery: dict[str, Any] = field(default_factory=lambda: dict(RECOVERY))
+    """Decoding options that change when an answer is rolled back or written anew."""
+
+    def __post_init__(self) -> None:
+        for action in self.actions:
+            if action not in ACTIONS:
+                raise UserError(f"The guard has no action '{action}'.", nearest(action, ACTIONS))
+        if not self.actions or self.actions[-1] not in ("stop", "queue"):
+            raise UserError("The guard's last action must end the matter.", "Put stop or queue at the end of actions.")
+
+
+@dataclass(slots=True)
+class _Job:
+    """An answer in the making: what is kept of it, and the loops that it met."""
+
+    number: int
+    request: Request
+    prompt: list[int]
+    kept: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def rest(self) -> Request:
+        """The request for what is missing."""
+        room = self.request.sampling.max_tokens - len(self.kept)
+        return replace(self.request, sampling=replace(self.request.sampling, max_tokens=room, stop=()))
+
+
+class GuardedDecoder:
+    """A local decoder under guard; its answers carry their events in `response.sampling["guard"]`.
+
+    `rephrase(prompt, attempt)` gives the prompt to answer instead, for `regenerate`; `queue(request, answer)` takes
+    what a person should see. `events` and `counts` tell what was done so far. Sampled and greedy answers are watched as
+    they are written, answers of searches when they are finished.
+    """
+
+    def __init__(self, decoder: LocalDecoder, policy: Policy | None = None, *,
+                 rephrase: Callable[[Prompt, int], Prompt] | None = None,
+                 queue: Callable[[Request, Answer], None] | None = None) -> None:
+        self.decoder, self.policy = decoder, policy or Policy()
+        self.rephrase, self.queue = rephrase or put_differently, queue
+        if "queue" in self.policy.actions and queue is None:
+            raise UserError("The guard is to hand loops to a person's queue, and no queue is given.",
+                            "Give a queue, or take stop as the last action.")
+        pieces = decoder.tokenizer.batch_decode([[token] for token in range(len(decoder.tokenizer))])
+        self.units = [unit_of(piece.lower(), token if "\ufffd" in piece else None)
+                      for token, piece in enumerate(pieces)]
+        self.events: list[Event] = []
+
+    def counts(self) -> Counter[tuple[str, str]]:
+        """How often each (kind of loop, action) occurred."""
+        return Counter((event.kind, event.action) for event in self.events)
+
+    def answers(self, requests: Sequence[Request]) -> list[Answer]:
+        """The answers in the order of the requests; errors as in `generate`."""
+        found = dict(self.generate(requests))
+        return [found[number] for number in range(len(requests))]
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+        """Yield (index of the request, its answer) as answers are finished; errors as in `LocalDecoder.generate`."""
+        jobs = [_Job(number, request, self.decoder.prompt_tokens(request)) for number, request in enumerate(requests)]
+        while jobs:
+            again = []
+            for job, answer, loop in self._written(jobs):
+                tokens = job.kept + answer.response.token_ids
+                log_probs = job.log_probs + answer.log_probs
+                if loop is None:
+                    yield job.number, self._finished(job, requests[job.number], tokens, log_probs)
+                elif self._act(job, loop, tokens, log_probs):
+                    again.append(job)
+                else:
+                    ended = self._finished(job, requests[job.number], tokens[:loop.start], log_probs[:loop.start])
+                    if job.events[-1].action == "queue":
+                        self.queue(requests[job.number], ended)
+                    yield job.number, ended
+            jobs = again
+
+    def _written(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Answer, Loop | None]]:
+        """What the decoder adds to each job, up to a loop."""
+        searches = [job for job in jobs if job.request.sampling.strategy != "sample"]
+        for job, answer in zip(searches, self.decoder.answers([job.request for job in searches])):
+            found = first_loop(self.units[token] for token in answer.response.token_ids)
+            yield job, answer, found and found[0]
+        drawn = [job for job in jobs if job.request.sampling.strategy == "sample"]
+        requests, prompts = [job.rest() for job in drawn], [job.prompt + job.kept for job in drawn]
+        writer = _Watched(self.decoder, requests, prompts, self.units, [job.kept for job in drawn],
+                          [job.request.sampling.stop for job in drawn])
+        call = RowCall(self.decoder, requests, prompts, writer, self.decoder.rows)
+        with evaluating(self.decoder.model):
+            while call.advance():
+                yield from ((drawn[place], answer, writer.loops.get(place)) for place, answer in call.finished())
+
+    def _act(self, job: _Job, loop: Loop, tokens: list[int], log_probs: list[float]) -> bool:
+        """Do what is next in the policy; returns whether the job goes on."""
+        action = self.policy.actions[min(len(job.events), len(self.policy.actions) - 1)]
+        event = Event(job.request.prompt.id, loop.kind, loop.start, loop.period, len(tokens), action)
+        job.events.append(event)
+        self.events.append(event)
+        if action in ("stop", "queue"):
+            return False
+        attempt = len(job.events)
+        changed = replace(job.request.sampling, **_searching_off(self.policy.recovery))
+        job.request = replace(job.request, sampling=changed, seed=job.request.seed + attempt)
+        if action == "roll_back":
+            job.kept, job.log_probs = tokens[:loop.start], log_probs[:loop.start]
+        else:
+            job.request = replace(job.request, prompt=self.rephrase(job.request.prompt, attempt))
+            job.prompt, job.kept, job.log_probs = self.decoder.prompt_tokens(job.request), [], []
+        return True
+
+    def _finished(self, job: _Job, request: Request, tokens: list[int], log_probs: list[float]) -> Answer:
+        """The answer with its events; one that was stopped says so."""
+        answer = self.decoder.answer(request, job.prompt, tokens, log_probs)
+        response = answer.response
+        stopped = bool(job.events) and job.events[-1].action in ("stop", "queue")
+        if job.events:
+            events = [asdict(event) for event in job.events]
+            response = replace(response, sampling={**response.sampling, "guard": events})
+        return replace(answer, response=replace(response, finish="stop") if stopped else response)
+
+
+class _Watched(Drawing):
+    """Drawing under watch: a row that loops ends, and its loop is kept by the number of its request."""
+
+    def __init__(self, decoder: LocalDecoder, requests: Sequence[Request], prompts: Sequence[list[int]],
+                 table: Sequence[Unit], kept: Sequence[list[int]], stops: Sequence[tuple[str, ...]]) -> None:
+        super().__init__(decoder.model, Shaper(requests, prompts, decoder.tokenizer), decoder.tokenizer.eos_token_id)
+        self.decoder, self.table, self.kept, self.stops = decoder, table, kept, stops
+        self.loops: dict[int, Loop] = {}
+        self.watches = [Watch() for _ in requests]
+        for watch, tokens in zip(self.watches, kept):
+            for token in tokens:
+                watch.add(table[token])
+
+    def write(self, rows: Rows) -> list[int]:
+        """Draw each row's next token; returns the rows that ended with it, or with a loop, or with a stop text."""
+        ended = super().write(rows)
+        live = rows.live_requests()
+        lasts = rows.last_tokens()[:, 0].tolist() if live else []
+        over = []
+        for row, number in live:
+            loop = self.watches[number].add(self.table[lasts[row]])
+            if loop is not None:
+                self.loops[number] = loop
+            if loop is not None or (self.stops[number] and self._stopped(rows, row, number)):
+                over.append(row)
+        return ended + rows.end(over) if over else ended
+
+    def _stopped(self, rows: Rows, row: int, number: int) -> bool:
+        """A stop text may begin in what was kept and end in what is new, so the whole answer is looked at."""
+        text = self.decoder.text(self.kept[number] + rows.written(row))
+        return any(stop in text for stop in self.stops[number])
+
+
+class LoopPenalty:
+    """A reward for rollouts: 0, and `-penalty` for an answer that loops (`data/reward.py`)."""
+
+    def __init__(self, penalty: float = 1.0) -> None:
+        self.penalty = penalty
+
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[float]:
+        """One score a response."""
+        return [-self.penalty if first_loop(units(response.text)) else 0.0 for response in responses]
+
+
+def put_differently(prompt: Prompt, attempt: int) -> Prompt:
+    """The prompt with a request to say nothing twice, in the language that it is written in."""
+    last = prompt.messages[-1]
+    chinese = any("\u4e00" <= char <= "\u9fff" for char in str(last["content"]))
+    wish = "请简短回答，不要重复。" if chinese else "Answer briefly, and say nothing twice."
+    return replace(prompt, messages=[*prompt.messages[:-1], {**last, "content": f"{last['content']}\n{wish}"}])
+
+
+def first_part(prompt: Prompt, attempt: int) -> Prompt:
+    """A part of a long prompt: its last message without the later half of its sentences, for `rephrase`."""
+    last = prompt.messages[-1]
+    lines = str(last["content"]).replace("。", "。\n").replace(". ", ".\n").splitlines()
+    half = "\n".join(lines[:max(1, len(lines) // 2)])
+    return replace(prompt, messages=[*prompt.messages[:-1], {**last, "content": half}])
+
+
+def _searching_off(recovery: dict[str, Any]) -> dict[str, Any]:
+    """The recovery's options, with all searches off: a search would find the same loop again."""
+    return {"num_beams": 1, "num_beam_groups": 1, "diversity_penalty": 0.0, "length_penalty": 1.0,
+            "early_stopping": False, "penalty_alpha": 0.0, "num_assistant_tokens": 0, "prompt_lookup_num_tokens": 0,
+            **recovery}
