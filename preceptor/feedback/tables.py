@@ -47,7 +47,7 @@ items = Table("items", metadata, Column("place", Integer, primary_key=True, auto
 # where nobody holds the row is what keeps two labelers apart. Neither needs a lock, so both databases do it alike.
 assignments = Table("assignments", metadata, Column("item", ForeignKey("items.key"), primary_key=True),
                     Column("number", Integer, primary_key=True), Column("labeler", Text), Column("until", Float),
-                    Column("finished", Boolean, nullable=False, default=False), _json("shown", nullable=True),
+                    Column("finished", Boolean, nullable=False, default=False),
                     UniqueConstraint("item", "labeler"))
 Index("open_assignments", assignments.c.finished, assignments.c.until)
 Index("held_assignments", assignments.c.labeler)
