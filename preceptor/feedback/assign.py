@@ -68,9 +68,9 @@ def next_item(store: Store, labeler: str, policy: Policy = at_random, *, lease: 
 
 
 def _held(connection: sql.Connection, labeler: str, until: float) -> str | None:
-    """The item that a labeler left unfinished, with its lease renewed."""
+    """The item that a labeler left unfinished, the latest where there are several, with its lease renewed."""
     mine = sql.and_(assignments.c.labeler == labeler, assignments.c.finished.is_(False))
-    item = connection.scalar(sql.select(assignments.c.item).where(mine).order_by(assignments.c.until).limit(1))
+    item = connection.scalar(sql.select(assignments.c.item).where(mine).order_by(assignments.c.until.desc()).limit(1))
     if item is not None:
         renewed = assignments.update().where(mine, assignments.c.item == item).values(until=until)
         if not connection.execute(renewed).rowcount:  # another labeler has taken it over this very moment
@@ -175,3 +175,17 @@ def left_to_do(store: Store, labeler: str) -> int:
                                                assignments.c.item.not_in(had), assignments.c.item.not_in(labelled))))
     with store.reading() as connection:
         return connection.scalar(query)
+
+
+def waiting(store: Store) -> int:
+    """How many rankings are still wanted, from anybody."""
+    query = sql.select(sql.func.count()).select_from(assignments).where(assignments.c.finished.is_(False))
+    with store.reading() as connection:
+        return connection.scalar(query)
+
+
+def done_by(store: Store, labeler: str) -> int:
+    """How many rankings of a labeler count."""
+    mine = sql.and_(labels.c.labeler == labeler, labels.c.withdrawn.is_(None))
+    with store.reading() as connection:
+        return connection.scalar(sql.select(sql.func.count()).where(mine).select_from(labels))
