@@ -75,7 +75,7 @@ def submit(store: Store, labeler: str, item: str, judgement: Judgement) -> str:
             return connection.scalar(sql.select(labels.c.key).where(mine).order_by(labels.c.place.desc())) or ""
         kind = connection.scalar(sql.select(labelers.c.kind).where(labelers.c.name == labeler)) or "person"
         comparison = _record(store, labeler, kind, prompt, responses, row, judgement)
-        connection.execute(labels.insert().values(label_row(comparison, item)))
+        connection.execute(labels.insert().values(label_row(comparison, item, row["split"])))
         connection.execute(drafts.delete().where(drafts.c.item == item, drafts.c.labeler == labeler))
         note(store, connection, labeler, "ranked", item, label=comparison.id)
     return comparison.id
@@ -131,13 +131,3 @@ def draft_of(store: Store, labeler: str, item: str) -> dict[str, Any] | None:
     query = sql.select(drafts.c.content).where(drafts.c.item == item, drafts.c.labeler == labeler)
     with store.reading() as connection:
         return connection.scalar(query)
-
-
-def rank_as(store: Store, labeler: str, kind: str, ranked: Sequence[Comparison]) -> int:
-    """Add rankings by a model or a program under its own name; returns how many were not there yet.
-
-    The records' own ids and labelers are replaced, so that a judge may re-rank what others have ranked.
-    """
-    from preceptor.feedback.records import add_comparisons
-    own = [replace(one, id=f"{labeler}/{one.id}", labeler=labeler, kind=kind) for one in ranked]
-    return add_comparisons(store, own, who=labeler)

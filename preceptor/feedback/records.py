@@ -30,8 +30,7 @@ def add_items(store: Store, asked: Sequence[tuple[Prompt, Sequence[Response]]], 
     Raises:
         UserError: a prompt has fewer than two answers, or the split is unknown.
     """
-    if split not in SPLITS:
-        raise UserError(f"Unknown split '{split}' of the labels.", f"Choose one of: {', '.join(SPLITS)}.")
+    _check_split(split)
     bare = [(prompt, [_bare(response) for response in responses]) for prompt, responses in asked]
     with store.writing() as connection:
         keys = _insert_items(connection, bare, split, round)
@@ -48,29 +47,30 @@ def add_comparisons(store: Store, comparisons: Sequence[Comparison], *, split: s
     """Add rankings with their prompts, answers and labelers; returns how many were not there yet.
 
     Raises:
-        UserError: a record has the id of another one that says something else.
+        UserError: the split is unknown, or a record has the id of another one that says something else.
     """
+    _check_split(split)
     asked = [(one.prompt, [_bare(response) for response in one.responses]) for one in comparisons]
     with store.writing() as connection:
         keys = _insert_items(connection, asked, split, None)
         people = {one.labeler: {"name": one.labeler, "kind": one.kind, "role": "labeler", "created": store.moment(),
                                 "excluded": False} for one in comparisons}
         insert_new(connection, labelers, list(people.values()))
-        rows = [label_row(one, key) for one, key in zip(comparisons, keys)]
+        rows = [label_row(one, key, split) for one, key in zip(comparisons, keys)]
         _refuse_clashes(connection, rows)
         added = insert_new(connection, labels, rows)
         note(store, connection, who, "comparisons added", comparisons=added, known=len(rows) - added)
     return added
 
 
-def label_row(comparison: Comparison, item: str) -> dict[str, Any]:
+def label_row(comparison: Comparison, item: str, split: str) -> dict[str, Any]:
     """A comparison as a row of `labels`: all that its item does not hold."""
     record = comparison.to_dict()
     judged = [{name: response[name] for name in JUDGED if name in response} for response in record.pop("responses")]
     content = {name: value for name, value in record.items() if name not in ("id", "prompt", "labeler", "kind")}
     content |= {"judged": judged, "answers": _answer_keys(comparison.prompt, comparison.responses)}
     return {"key": comparison.id, "item": item, "labeler": comparison.labeler, "kind": comparison.kind,
-            "content": content}
+            "content": content, "split": split}
 
 
 def comparisons(store: Store, *, split: str | None = None, kinds: Sequence[str] = (), item: str | None = None,
@@ -78,7 +78,7 @@ def comparisons(store: Store, *, split: str | None = None, kinds: Sequence[str] 
     """The rankings that count, in the order in which they came; withdrawn ones are left out.
 
     Args:
-        split: only of the items of this split.
+        split: only of this split.
         kinds: only of labelers of these kinds; empty takes all.
         item, labeler: only of this one.
         excluded: also those of labelers who are excluded at present.
@@ -87,7 +87,7 @@ def comparisons(store: Store, *, split: str | None = None, kinds: Sequence[str] 
     query = query.join(items, items.c.key == labels.c.item).join(labelers, labelers.c.name == labels.c.labeler)
     query = query.where(labels.c.withdrawn.is_(None)).order_by(labels.c.place)
     if split is not None:
-        query = query.where(items.c.split == split)
+        query = query.where(labels.c.split == split)
     if kinds:
         query = query.where(labels.c.kind.in_(kinds))
     if item is not None:
@@ -141,6 +141,11 @@ def set_gold(store: Store, known: Sequence[Comparison], who: str = "preceptor") 
     return found
 
 
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise UserError(f"Unknown split '{split}' of the labels.", f"Choose one of: {', '.join(SPLITS)}.")
+
+
 def _bare(response: Response) -> Response:
     return replace(response, **dict.fromkeys(JUDGED))
 
@@ -180,7 +185,7 @@ def _refuse_clashes(connection: sql.Connection, rows: Sequence[dict[str, Any]]) 
     for row in rows:
         if mine.setdefault(row["key"], row) != row:
             raise UserError(f"Two different comparisons have the id '{row['key']}'.", "Give each an id of its own.")
-    columns = (labels.c.key, labels.c.item, labels.c.labeler, labels.c.kind, labels.c.content)
+    columns = [labels.c[name] for name in ("key", "item", "labeler", "kind", "content", "split")]
     for chunk in _chunks(list(mine)):
         for row in connection.execute(sql.select(*columns).where(labels.c.key.in_(chunk))).mappings():
             if dict(row) != mine[row["key"]]:

@@ -16,6 +16,7 @@ import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from preceptor.feedback import tables
+from preceptor.feedback.place import is_url
 from preceptor.run.errors import UserError
 from preceptor.run.files import hash_value
 
@@ -56,22 +57,13 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def is_store(place: str | Path) -> bool:
-    """Whether a path or URL of a recipe names a store of labels rather than a file or folder of records."""
-    return _is_url(place) or Path(place).suffix == ".sqlite"
-
-
-def _is_url(place: str | Path) -> bool:
-    return "://" in str(place)
-
-
 def open_store(place: str | Path, now: Callable[[], float] = time.time, *, create: bool = True) -> Store:
     """Open the SQLite file at a path, or the database of a `postgresql://` URL; tables that lack are made.
 
     Raises:
         UserError: the database cannot be reached, its driver is not installed, or there is none and none may be made.
     """
-    if _is_url(place):
+    if is_url(place):
         engine = _postgresql(str(place))
     else:
         path = Path(place)
@@ -90,7 +82,7 @@ def open_store(place: str | Path, now: Callable[[], float] = time.time, *, creat
 
 def _public(place: str | Path) -> str:
     """The place of a store as it may be shown: a URL without its password."""
-    return sql.make_url(str(place)).render_as_string() if _is_url(place) else str(place)
+    return sql.make_url(str(place)).render_as_string() if is_url(place) else str(place)
 
 
 def _postgresql(url: str) -> sql.Engine:

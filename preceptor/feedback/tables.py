@@ -58,7 +58,8 @@ drafts = Table("drafts", metadata, Column("item", ForeignKey("items.key"), prima
 labels = Table("labels", metadata, Column("place", Integer, primary_key=True, autoincrement=True),
                Column("key", Text, unique=True, nullable=False),
                Column("item", ForeignKey("items.key"), nullable=False), Column("labeler", Text, nullable=False),
-               Column("kind", Text, nullable=False), _json("content"), Column("withdrawn", Text))
+               Column("kind", Text, nullable=False), _json("content"),
+               Column("split", Text, nullable=False), Column("withdrawn", Text))
 Index("labels_of_items", labels.c.item)
 Index("labels_of_labelers", labels.c.labeler)
 

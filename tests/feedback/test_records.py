@@ -15,8 +15,9 @@ from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.data.sources import read_records
 from preceptor.feedback.audit import history
 from preceptor.feedback.formats import pairs, read_comparisons, write_comparisons
+from preceptor.feedback.place import is_store
 from preceptor.feedback.records import add_comparisons, add_items, comparisons, item_content, set_gold
-from preceptor.feedback.store import Store, is_store, open_store
+from preceptor.feedback.store import Store, open_store
 from preceptor.run.errors import UserError
 from tests.feedback.conftest import asked
 
