@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--threshold", type=float, default=0.7, help="similarity from which texts are the same (0.7)")
     again.set_defaults(command=_filter_repetition)
 
+    _add_label(commands)
+
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="list the shipped recipes").set_defaults(command=_recipe_list)
@@ -77,6 +79,23 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("recipe")
     show.set_defaults(command=_recipe_show)
     return parser
+
+
+def _add_label(commands: argparse._SubParsersAction) -> None:
+    label = commands.add_parser("label", help="rank answers in the browser, and move labels in and out")
+    label.add_argument("run", type=Path, help="run folder, such as runs/demo; its labels are in RUN/feedback.sqlite")
+    label.add_argument("--database", metavar="URL", help="keep the labels in this PostgreSQL database instead")
+    label.add_argument("--answers", type=Path, metavar="FILE", help="answers to rank, of any model (docs/labelling.md)")
+    label.add_argument("--overlap", type=int, default=1, metavar="N", help="how many labelers rank each prompt (1)")
+    label.add_argument("--policy", default="random", help="what comes next: random, uncertain or informative")
+    label.add_argument("--axes", action="store_true", help="ask for accuracy, relevance, naturalness, concision too")
+    label.add_argument("--host", default="127.0.0.1", help="address to serve a team on (default: this machine alone)")
+    label.add_argument("--port", type=int, default=8765, help="port of the page (8765)")
+    label.add_argument("--no-browser", action="store_true", help="print the link and open nothing")
+    label.add_argument("--add", type=Path, metavar="FILE", help="add rankings from a JSONL or Parquet file, and end")
+    label.add_argument("--export", type=Path, metavar="FILE", help="write the rankings to a file, and end")
+    label.add_argument("--format", default="comparisons", help="of --export: comparisons, parquet, ranked or pairs")
+    label.set_defaults(command=_label)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -107,6 +126,11 @@ def _measure_repetition(options: argparse.Namespace) -> None:
 def _filter_repetition(options: argparse.Namespace) -> None:
     from preceptor.cli.filter import filter_repetition
     filter_repetition(options.file, options.out, options.threshold)
+
+
+def _label(options: argparse.Namespace) -> None:
+    from preceptor.cli.label import label
+    label(options)
 
 
 def _recipe_list(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
     documents       {text}
     demonstrations  {messages} · {instruction, input?, output} · {prompt, completion}
     comparisons     our own {responses, ranking, ...} · {prompt, chosen, rejected} · {prompt, candidates: best first}
+                    · {prompt, candidates, ranks}, 0 the best, equal ranks tied
 
 A prompt is text or a list of messages, an answer is text or a list with one message of the assistant's. `id`, `source`,
 `category`, `user`, `language` and `license` are kept where the record has room for them; every other field is ignored,
@@ -72,7 +73,7 @@ def comparison_of(row: Row, id: str, source: str) -> tuple[Comparison, set[str]]
     if {"prompt", "chosen", "rejected"} <= row.keys():
         used, answers = {"prompt", "chosen", "rejected"}, [row["chosen"], row["rejected"]]
     elif {"prompt", "candidates"} <= row.keys():
-        used, answers = {"prompt", "candidates"}, row["candidates"]
+        used, answers = {"prompt", "candidates", "ranks"}, row["candidates"]
     else:
         raise _no_shape("comparison", row, "Give 'prompt' with 'chosen' and 'rejected', or with 'candidates' from best "
                         "to worst.")
@@ -82,9 +83,16 @@ def comparison_of(row: Row, id: str, source: str) -> tuple[Comparison, set[str]]
     labels = {"id": id, "source": source, **_labels(row, Prompt)}
     prompt = Prompt(messages=_messages(row["prompt"], "prompt"), **labels)
     labeler = _label(row, "labeler") or "unknown"
-    ranking = [[place] for place in range(len(responses))]
+    ranking = _ranking(row.get("ranks", list(range(len(responses)))), len(responses))
     return (Comparison(labels["id"], prompt, responses, ranking, labeler, "person"),
             row.keys() - used - _names(Prompt) - {"labeler"})
+
+
+def _ranking(ranks: Any, count: int) -> list[list[int]]:
+    """Groups of answers by their ranks, the best first."""
+    if not isinstance(ranks, list) or len(ranks) != count or any(type(rank) not in (int, float) for rank in ranks):
+        raise UserError("'ranks' must be a list with one number for each answer.", 'Write "ranks": [0, 1, 1].')
+    return [[index for index, rank in enumerate(ranks) if rank == level] for level in sorted(set(ranks))]
 
 
 def _instruction(row: Row) -> list[Row]:

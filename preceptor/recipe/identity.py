@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from preceptor.feedback.place import is_store
 from preceptor.recipe.load import Recipe, RecipeStep
 from preceptor.recipe.options import plain
 from preceptor.run.files import hash_path, hash_value
@@ -18,7 +19,8 @@ def step_seed(seed: int, name: str) -> int:
 def identity_parts(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """For each step what its identity is made of: `{stage, seed, versions, options, inputs}`.
 
-    An input that is a step counts with that step's identity and the path inside it; a path counts with its content.
+    An input that is a step counts with that step's identity and the path inside it; a path counts with its content, and
+    a store of labels with the labels that count in it.
     """
     parts: dict[str, dict[str, Any]] = {}
     common = versions()
@@ -32,6 +34,9 @@ def identity_parts(recipe: Recipe) -> dict[str, dict[str, Any]]:
 def _input_hash(step: RecipeStep, key: str, parts: dict[str, dict[str, Any]]) -> str:
     source = step.needs[key]
     first, _, rest = source.partition("/")
+    if first not in parts and is_store(source):
+        from preceptor.feedback.snapshot import fingerprint
+        return fingerprint(source)
     return hash_value([hash_value(parts[first]), rest]) if first in parts else hash_path(Path(source))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from preceptor.feedback.place import is_url
 from preceptor.recipe.options import build_options, plain
 from preceptor.recipe.stages import Stage, find_stage, variant
 from preceptor.run.errors import UserError, nearest
@@ -150,6 +151,6 @@ def _check_sources(name: str, stage: Stage, needs: dict[str, str], earlier: list
                             f"Give it with --set {name}.needs.{key}=PATH.")
     for key, source in needs.items():
         first = source.split("/")[0]
-        if first not in earlier and not Path(source).exists():
+        if first not in earlier and not is_url(source) and not Path(source).exists():
             raise UserError(f"The input '{key}' of step '{name}' is '{source}', which is neither an earlier "
                             "step nor a path that exists.", nearest(first, earlier))

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from preceptor.feedback.place import is_store
 from preceptor.recipe.identity import differences, identity_parts
 from preceptor.recipe.load import Recipe, RecipeStep
 from preceptor.recipe.stages import find_stage
@@ -93,7 +94,7 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
     folder.mkdir(exist_ok=True)
     started = time.monotonic()
     prepare(parts["seed"])
-    inputs = {key: _input_path(source, run, manifest) for key, source in step.needs.items()}
+    inputs = {key: _input_path(source, run, manifest, folder / f"{key}-snapshot") for key, source in step.needs.items()}
     try:
         work = find_stage(step.stage, asdict(step.options)).function()
         work(Step(step.name, folder, inputs, step.options, parts["seed"], log))
@@ -106,8 +107,16 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
     print(f"{step.name}: done in {clock(entry['wall_seconds'])}", file=sys.stderr)
 
 
-def _input_path(source: str, run: Path, manifest: dict[str, Any]) -> Path:
+def _input_path(source: str, run: Path, manifest: dict[str, Any], snapshot: Path) -> Path:
+    """Where a stage finds an input. Of a store of labels it reads a snapshot in its own folder, made when it starts."""
     first, _, rest = source.partition("/")
     if first in manifest["steps"]:
         return run / manifest["steps"][first]["folder"] / rest
-    return Path(source)
+    if not is_store(source):
+        return Path(source)
+    if not snapshot.exists():
+        from preceptor.feedback.snapshot import take_snapshot
+        counts = take_snapshot(source, snapshot)
+        print("labels: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()),
+              file=sys.stderr)
+    return snapshot

@@ -1,0 +1,131 @@
+"""The store: one SQLite file, or a PostgreSQL database named by a URL, behind the same few calls.
+
+Writers of a SQLite file take turns: each transaction that writes says so before it reads, so that none finds the file
+locked half-way ("database is locked" is what labelers of other tools complain of most).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+
+from preceptor.feedback import tables
+from preceptor.feedback.place import is_url
+from preceptor.run.errors import UserError
+from preceptor.run.files import hash_value
+
+PATIENCE = 60_000  # milliseconds that a writer waits for its turn
+
+
+class Store:
+    """An open store. `now` gives seconds since 1970 and stands in for the clock in tests."""
+
+    def __init__(self, engine: sql.Engine, now: Callable[[], float] = time.time) -> None:
+        self.engine, self.now = engine, now
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[sql.Connection]:
+        """A transaction that sees one state of the store and changes nothing."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sql.Connection]:
+        """A transaction that changes all that is asked, or nothing; what it wrote is on the disk when it ends."""
+        with self._turn if self.engine.dialect.name == "sqlite" else _nothing():
+            with self.engine.connect().execution_options(writing=True) as connection, connection.begin():
+                yield connection
+
+    def moment(self) -> str:
+        """This moment as people and records write it, in UTC to the millisecond."""
+        return datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def open_store(place: str | Path, now: Callable[[], float] = time.time, *, create: bool = True) -> Store:
+    """Open the SQLite file at a path, or the database of a `postgresql://` URL; tables that lack are made.
+
+    Raises:
+        UserError: the database cannot be reached, its driver is not installed, or there is none and none may be made.
+    """
+    if is_url(place):
+        engine = _postgresql(str(place))
+    else:
+        path = Path(place)
+        if not create and not path.exists():
+            raise UserError(f"There is no store of labels '{path}'.", "Label first, or name another file.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        engine = _sqlite(path)
+    try:
+        tables.metadata.create_all(engine)
+    except sql.exc.DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        raise UserError(f"The store of labels '{_public(place)}' cannot be opened: {reason}.",
+                        "Check that it is a store of Preceptor's, and that its database runs.") from None
+    return Store(engine, now)
+
+
+def _public(place: str | Path) -> str:
+    """The place of a store as it may be shown: a URL without its password."""
+    return sql.make_url(str(place)).render_as_string() if is_url(place) else str(place)
+
+
+def _postgresql(url: str) -> sql.Engine:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        raise UserError("A PostgreSQL store needs the package psycopg.",
+                        "Install it with: pip install 'preceptor[postgresql]'") from None
+    place = sql.make_url(url)
+    if not place.drivername.startswith("postgres"):
+        raise UserError(f"A store of labels cannot be a database of '{place.drivername}'.",
+                        "Give a path that ends in .sqlite, or a URL that starts with postgresql://.")
+    place = place.set(drivername="postgresql+psycopg")
+    return sql.create_engine(place, pool_size=16, max_overflow=16, pool_pre_ping=True)
+
+
+def _sqlite(path: Path) -> sql.Engine:
+    settings = {"check_same_thread": False, "timeout": PATIENCE / 1000}
+    engine = sql.create_engine(f"sqlite:///{path}", connect_args=settings)
+
+    @sql.event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # or the driver would begin transactions by itself, and too late
+        for setting in ("journal_mode=WAL", f"busy_timeout={PATIENCE}", "foreign_keys=ON", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {setting}")
+
+    @sql.event.listens_for(engine, "begin")
+    def _begun(connection: sql.Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def insert_new(connection: sql.Connection, table: sql.Table, rows: Sequence[dict[str, Any]]) -> int:
+    """Add rows; those whose key is there already are left as they are. Returns how many were added."""
+    build = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
+    if not rows:
+        return 0
+    adding = build(table).on_conflict_do_nothing().returning(next(iter(table.primary_key)))  # drivers do not count
+    return len(connection.execute(adding, list(rows)).all())
+
+
+def key_of(value: Any) -> str:
+    """A name for a content: 96 bits of its hash, so that the same content has the same name everywhere."""
+    return hash_value(value)[:24]

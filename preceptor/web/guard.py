@@ -1,0 +1,119 @@
+"""What stands before every route: who is asking, in which role, from our own page, and not too often."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from starlette.responses import Response
+
+from preceptor.feedback.accounts import Session, session_of
+from preceptor.feedback.labelers import ROLES
+from preceptor.feedback.policies import Selector
+from preceptor.feedback.store import Store
+from preceptor.web.limits import Limit
+from preceptor.web.options import WebOptions
+
+COOKIE = "preceptor_session"
+LARGEST = 1 << 20  # bytes of a request
+POLICY = ("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+          "form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
+           "X-Frame-Options": "DENY", "Cross-Origin-Opener-Policy": "same-origin"}
+
+
+class Refused(Exception):
+    """A request that is not answered: the HTTP status, and the key of the sentence that says why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+@dataclass
+class Room:
+    """What the routes share: the store, the options, the policy and the limits."""
+
+    store: Store
+    options: WebOptions
+    selector: Selector
+    sign_ins: Limit = field(default_factory=lambda: Limit(10, 60))
+    requests: Limit | None = None
+
+
+def room_of(request: Request) -> Room:
+    return request.app.state.room
+
+
+InRoom = Annotated[Room, Depends(room_of)]
+
+
+def caller(request: Request) -> str:
+    """The address that a limit is held against."""
+    return request.client.host if request.client else "unknown"
+
+
+def signed_in(request: Request, room: InRoom) -> Session:
+    """Who is asking.
+
+    Raises:
+        Refused: nobody is signed in, or the session has run out.
+    """
+    session = session_of(room.store, request.cookies.get(COOKIE, ""))
+    if session is None:
+        raise Refused(401, "sign_in_first")
+    if room.requests is not None and not room.requests.allows(session.labeler):
+        raise Refused(429, "too_often")
+    return session
+
+
+def at_least(role: str) -> Callable[..., Session]:
+    """A check that who is asking has this role or a higher one."""
+    def check(session: Annotated[Session, Depends(signed_in)]) -> Session:
+        if ROLES.index(session.role) < ROLES.index(role):
+            raise Refused(403, "not_your_role")
+        return session
+    return check
+
+
+Labeler = Annotated[Session, Depends(at_least("labeler"))]
+Reviewer = Annotated[Session, Depends(at_least("reviewer"))]
+Admin = Annotated[Session, Depends(at_least("admin"))]
+
+
+def check_form(session: Session, given: str) -> None:
+    """Whether a form comes from our own page: another site can send one, but cannot know what ours carry.
+
+    Raises:
+        Refused: it does not.
+    """
+    if not secrets.compare_digest(session.form.encode(), given.encode()):
+        raise Refused(403, "stale_form")
+
+
+def from_header(request: Request, session: Labeler) -> Session:
+    """A labeler whose script sent the form's secret as a header."""
+    check_form(session, request.headers.get("x-form", ""))
+    return session
+
+
+Sender = Annotated[Session, Depends(from_header)]
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a form that a browser says another site sent; for the forms of people who are not signed in yet.
+
+    Raises:
+        Refused: the origin is another host.
+    """
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Refused(403, "stale_form")
+
+
+def set_session(request: Request, response: Response, secret: str, hours: float) -> None:
+    """Give the browser the session: no script can read it, no other site's form sends it, TLS where it is used."""
+    response.set_cookie(COOKIE, secret, max_age=int(hours * 3600), httponly=True, samesite="lax", path="/",
+                        secure=request.url.scheme == "https")

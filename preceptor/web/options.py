@@ -1,0 +1,23 @@
+"""How the pages ask and whom they let in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebOptions:
+    """What the person who starts the server decides."""
+
+    policy: str = "random"
+    """What is labelled next: random, uncertain or informative (docs/feedback.md)."""
+    gold_share: float = 0.05
+    """Probability that the next question is a gold one, while there are any."""
+    lease_minutes: float = 60.0
+    """How long an item is held for the labeler who has it open."""
+    axes: bool = False
+    """Ask for accuracy, relevance, naturalness and concision, 1 to 5, besides the overall score."""
+    session_hours: float = 12.0
+    """How long somebody stays signed in."""
+    requests_per_minute: int = 600
+    """Requests that one browser may send; sign-ins have a limit of their own."""
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
+    """Names under which the server may be called; another name in a request is refused (DNS rebinding)."""

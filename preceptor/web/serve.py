@@ -1,0 +1,50 @@
+"""`preceptor label RUN`: the labelling pages over a run's store, on this machine or for a team."""
+
+import getpass
+import threading
+import webbrowser
+from pathlib import Path
+
+from preceptor.feedback.accounts import invite
+from preceptor.feedback.store import Store
+from preceptor.run.errors import UserError
+from preceptor.web.options import WebOptions
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(store: Store, place: str, options: WebOptions, host: str, port: int, run: Path, *, browse: bool) -> None:
+    """Serve the store at `place` until interrupted. An invitation as admin is printed, and opened where `browse` asks.
+
+    Raises:
+        UserError: the packages of the pages are not installed, or the address cannot be used.
+    """
+    try:
+        import uvicorn
+
+        from preceptor.web.app import create_app
+    except ImportError as error:
+        raise UserError(f"The labelling pages need the package {error.name}.",
+                        "Install it with: pip install 'preceptor[web]'") from None
+    link = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/enter/{invite(store, _me(), 'admin', _me())}"
+    print(f"Labelling {run}. Stop with Ctrl-C.\n\n    {link}\n\nThis link lets you in once, as admin.")
+    if host not in LOCAL:
+        print(f"The pages are open to whoever reaches {host}:{port} and has an invitation. "
+              "Put TLS before them: without it, tokens can be read on the way.")
+    print(f"To train on the labels:\n\n    preceptor run RECIPE --out {run} "
+          f"--set reward.needs.comparisons={place} --from reward")
+    if browse:
+        threading.Timer(1.0, webbrowser.open, [link]).start()
+    app = create_app(store, options)
+    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False))
+    try:
+        server.run()
+    except SystemExit:
+        raise UserError(f"Port {port} of {host} cannot be used.", "Choose another one with --port.") from None
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name
+        return "admin"
