@@ -26,7 +26,8 @@ A sequence classifier with one output, trained by Preceptor to order answers as 
 `AutoModelForSequenceClassification.from_pretrained`; the last token of the input must be the end-of-text token of the
 answer ({end}).
 
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False) + answer + "{end}"
+    messages.append({{"role": "assistant", "content": answer}})
+    text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip().removesuffix("{end}") + "{end}"
     score = model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits.item()
     score += model.config.preceptor_offset
 

@@ -93,8 +93,10 @@ def test_the_exported_folder_opens_elsewhere_and_says_what_the_offset_is(trained
     assert f"{model.config.preceptor_offset:.6f}" in card and "preceptor_offset" in card
     prompt, response = Prompt("p", [{"role": "user", "content": "the old tree"}]), Response("a cat walks")
     # What the card tells people to do gives the score that our loader gives.
-    text = tokenizer.apply_chat_template(prompt.messages, add_generation_prompt=True, tokenize=False) + response.text
-    tokens = tokenizer(text + tokenizer.eos_token, add_special_tokens=False, return_tensors="pt")
+    messages = [*prompt.messages, {"role": "assistant", "content": response.text}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip()
+    text = text.removesuffix(tokenizer.eos_token) + tokenizer.eos_token
+    tokens = tokenizer(text, add_special_tokens=False, return_tensors="pt")
     with torch.no_grad():
         score = model(input_ids=tokens["input_ids"]).logits.item() + model.config.preceptor_offset
     assert RewardModel(folder).score([prompt], [response])[0] == pytest.approx(score, abs=1e-5)

@@ -35,7 +35,8 @@ def test_every_token_of_a_conversation_of_two_turns_is_counted_or_not_as_the_tem
         if token in (ids["assistant"], ids["end"]):
             answering = token == ids["assistant"]
     assert [(at, target) for at, target in enumerate(example.targets) if target != IGNORE] == expected
-    whole = "<|system|>Be kind.<|user|>bado emi?<|assistant|>liru kona<|end|><|user|>fona!<|assistant|>gado<|end|>"
+    whole = ("<|system|> Be kind.<|user|> bado emi?<|assistant|> liru kona<|end|>"
+             "<|user|> fona!<|assistant|> gado<|end|>")
     assert tokenizer.decode(example.tokens) == whole
 
 
@@ -48,7 +49,7 @@ def test_what_is_counted_are_the_answers_with_their_ends(tokenizer: Any, texts: 
     step = Step("sft", Path(), {}, SftOptions(), 0, None)
     example, = answer_examples(step, tokenizer, [conversation(*texts)], 10_000)
     counted = [target for target in example.targets if target != IGNORE]
-    assert tokenizer.decode(counted) == "".join(answer + "<|end|>" for answer in texts[1::2])
+    assert tokenizer.decode(counted) == "".join(f" {answer}<|end|>" for answer in texts[1::2])
 
 
 def test_what_does_not_fit_is_left_out_whole_and_said(
