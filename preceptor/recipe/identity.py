@@ -9,6 +9,7 @@ from preceptor.recipe.load import Recipe, RecipeStep
 from preceptor.recipe.options import plain
 from preceptor.run.files import hash_path, hash_value
 from preceptor.run.machine import versions
+from preceptor.village import VERSION
 
 
 def step_seed(seed: int, name: str) -> int:
@@ -26,7 +27,8 @@ def identity_parts(recipe: Recipe) -> dict[str, dict[str, Any]]:
     common = versions()
     for step in recipe.steps:
         parts[step.name] = {
-            "stage": step.stage, "seed": step_seed(recipe.seed, step.name), "versions": common,
+            "stage": step.stage, "seed": step_seed(recipe.seed, step.name),
+            "versions": common | {"village": VERSION} if step.stage == "village" else common,
             "options": plain(step.options), "inputs": {key: _input_hash(step, key, parts) for key in step.needs}}
     return parts
 

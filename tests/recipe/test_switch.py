@@ -44,3 +44,12 @@ def test_the_algorithm_is_part_of_the_step_and_the_default_is_ppo(tmp_path: Path
     again = load_recipe(str(tmp_path / "again.yaml"))
     assert identity_parts(again) == identity_parts(recipe) == identity_parts(load_recipe("demo", sets=[
         "ppo.algorithm=ppo"]))
+
+
+def test_a_new_version_of_the_village_is_a_new_village(monkeypatch) -> None:
+    recipe = load_recipe("demo")
+    before = identity_parts(recipe)
+    monkeypatch.setattr("preceptor.recipe.identity.VERSION", "another")
+    after = identity_parts(recipe)
+    assert before["village"] != after["village"] and before["tokenizer"]["inputs"] != after["tokenizer"]["inputs"]
+    assert before["tokenizer"]["versions"] == after["tokenizer"]["versions"]
