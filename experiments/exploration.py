@@ -11,6 +11,7 @@ temperature 1, several times each: `gold` is what the oracle says of its answers
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -24,13 +25,15 @@ from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.metrics.intervals import bootstrap_mean
 from preceptor.models.causal import load_causal
-from preceptor.models.reward_model import RewardModel
+from preceptor.models.rewards import load_reward
 from preceptor.recipe.load import load_recipe
 from preceptor.recipe.runner import run_recipe
 from preceptor.report.figures import Line, line_chart
+from preceptor.run.errors import UserError
 from preceptor.run.files import read_json, write_json, write_text
 from preceptor.run.log import read_log
 from preceptor.tokenizer.chat import load_tokenizer
+from preceptor.village.oracle import Oracle
 from preceptor.village.stage import load_oracle
 
 TEMPERATURES, ENTROPIES = (0.5, 0.7, 1.0, 1.3), (0.0, 0.003, 0.01, 0.03)
@@ -49,11 +52,12 @@ def main() -> None:
     grid = [(t, e) for t in TEMPERATURES for e in ENTROPIES]
     if options.quick:
         grid, options.iterations, options.prompts = [(t, e) for t in (0.7, 1.0) for e in (0.0, 0.03)], 2, 20
+    oracle = load_oracle(folder_of(options.demo, "village"))  # before hours of work, not after
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "exploration.yaml"
     write_text(path, yaml.safe_dump(recipe_of(options.demo, grid, options.iterations), sort_keys=False))
     run_recipe(load_recipe(str(path)), options.out)
-    rows = [measured(options.demo, options.out, *cell, options.prompts) for cell in grid]
+    rows = [measured(options.demo, options.out, *cell, options.prompts, oracle) for cell in grid]
     write_json(options.out / "exploration.json", {"rows": rows})
     write_text(options.out / "exploration.html", page(rows))
     print(json.dumps({"rows": rows}) if options.json else table(rows))
@@ -77,11 +81,12 @@ def recipe_of(demo: Path, grid: Sequence[tuple[float, float]], iterations: int) 
                                    "kl_coefficient": 0.05}} for t, e in grid]}
 
 
-def measured(demo: Path, out: Path, temperature: float, entropy: float, count: int) -> dict[str, Any]:
+def measured(demo: Path, out: Path, temperature: float, entropy: float, count: int, oracle: Oracle) -> dict[str, Any]:
     """The row of one cell."""
-    name, village = name_of(temperature, entropy), folder_of(demo, "village")
+    name = name_of(temperature, entropy)
     folder = folder_of(out, name) / "model"
-    prompts = [prompt for prompt in read_jsonl(village / "prompts.test.jsonl", Prompt)[:count] for _ in range(ANSWERS)]
+    every = read_jsonl(folder_of(demo, "village") / "prompts.test.jsonl", Prompt)
+    prompts = [prompt for prompt in every[:count] for _ in range(ANSWERS)]
     decoder = LocalDecoder(load_causal(folder), load_tokenizer(folder))
     answers = [answer.response for answer in decoder.answers(
         [Request(prompt, Sampling(), seed) for seed, prompt in enumerate(prompts)])]
@@ -89,9 +94,8 @@ def measured(demo: Path, out: Path, temperature: float, entropy: float, count: i
     ids = [prompt.id for prompt in prompts]
     last = [line for line in read_log(out / "log.jsonl")[name].values() if "score" in line][-1]
     return {"temperature": temperature, "entropy_coefficient": entropy,
-            "gold": bootstrap_mean(load_oracle(village).score(prompts, answers), ids).to_dict(),
-            "proxy": bootstrap_mean(RewardModel(folder_of(demo, "reward") / "model").score(prompts, answers),
-                                    ids).to_dict(),
+            "gold": bootstrap_mean(oracle.score(prompts, answers), ids).to_dict(),
+            "proxy": bootstrap_mean(load_reward(folder_of(demo, "reward")).score(prompts, answers), ids).to_dict(),
             "distinct": fmean(len(group) / ANSWERS for group in groups), "kl": last["kl_k1"],
             "entropy": last["entropy"]}
 
@@ -126,4 +130,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"{error.cause}\n{error.cure}", file=sys.stderr)
+        sys.exit(2)
