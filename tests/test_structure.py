@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -52,11 +53,16 @@ def _option_classes() -> list[type]:
     return found
 
 
+@cache
+def _read() -> set[str]:
+    """The names of all attributes that the sources read."""
+    return {node.attr for path in SOURCES if not path.name.endswith("options.py")
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)}
+
+
 @pytest.mark.parametrize("kind", _option_classes(), ids=lambda kind: kind.__name__)
 def test_every_option_has_a_meaning_and_is_read(kind: type) -> None:
     from preceptor.recipe.options import describe_options
-    read = {node.attr for path in SOURCES if not path.name.endswith("options.py")
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)}
     for option, (_, meaning) in describe_options(kind).items():
         assert meaning, f"{kind.__name__}.{option} has no docstring"
-        assert option in read, f"{kind.__name__}.{option} is read by nothing"
+        assert option in _read(), f"{kind.__name__}.{option} is read by nothing"

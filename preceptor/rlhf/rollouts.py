@@ -22,7 +22,7 @@ from preceptor.rlhf.reading import answer_log_probs, answer_values, read_policy
 from preceptor.run.errors import UserError
 
 # Nats between a token's log-probability in cached decoding, which is in fp32, and in the forward pass of the update.
-TOLERANCE, ROUGH_TOLERANCE = 1e-4, 0.3
+TOLERANCE, ROUGH_TOLERANCE = 1e-4, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,8 @@ class Rollouts:
 
     def _compare(self, sampled: Tensor, recomputed: Tensor, mask: Tensor) -> None:
         gaps = (sampled - recomputed)[mask].abs()
-        # At the edge of a mask's nucleus rounding decides: a few tokens may differ, all of them may not.
-        gap = float(gaps.quantile(0.9) if self.networks.mask else gaps.max())
+        # In bfloat16, and at the edge of a mask's nucleus, rounding may move a few tokens far, but not a tenth of them.
+        gap = float(gaps.quantile(0.9) if self.rough or self.networks.mask else gaps.max())
         if not gap <= (ROUGH_TOLERANCE if self.rough else TOLERANCE):
             raise UserError(f"The policy gives a sampled token another log-probability (by {gap:.2g} nats) when its "
                             "answer is read at once than when it was written token by token.",
