@@ -272,6 +272,37 @@ def test_ilql_pays_the_place_in_the_ranking_at_the_last_token() -> None:
     assert count == 5 and metrics["q_loss"].item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_ilql_values_follow_the_lesser_of_the_slow_heads() -> None:
+    """Not of the heads that learn: the target would run away with what it is the target of."""
+    torch.manual_seed(0)
+    model = ilql.ValuedModel(tiny_policy())
+    torch.nn.init.normal_(model["target"].weight)
+    torch.nn.init.normal_(model["value"].weight)
+    _, _, metrics = ilql.loss(model, collate_ranked([ilql.rewarded(RankedPrompt("a", [5], [[6, 0], [7]], [0, 1]))], 1),
+                              options_of("ilql", expectile=0.9))
+    expected = 0.0
+    for before, token in (([5], 6), ([5, 6], 0), ([5], 7)):
+        state = model["policy"].model(torch.tensor([before])).last_hidden_state[0, -1]
+        error = (model["target"](state).view(2, -1)[:, token].min() - model["value"](state)).item()
+        expected += (0.9 if error > 0 else 0.1) * error ** 2
+    assert metrics["value_loss"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_loss_of_kto_is_that_of_its_answers_one_by_one() -> None:
+    policy, prompts, z = tiny_policy(), ranked_prompts(), 0.4
+    batch = collate_ranked(prompts, 1)
+    batch.tensors["divergence"] = torch.full((3,), z)
+    total = 0.0
+    for one, verdicts in zip(prompts, ([1, -1, -1], [-1, 1], [-1, 1, -1, 1])):
+        ratios = [(alone(policy, one.prompt, answer) - h).item()
+                  for answer, h in zip(one.answers, one.tables["reference"])]
+        losses = [torch.sigmoid(torch.tensor(-0.3 * sign * (ratio - z))).item() * (1.5 if sign > 0 else 0.7)
+                  for ratio, sign in zip(ratios, verdicts) if sign]
+        total += sum(losses) / len(losses)
+    found, count, _ = kto.loss(policy, batch, options_of("kto", beta=0.3, good_weight=1.5, bad_weight=0.7))
+    assert found.item() == pytest.approx(total, abs=1e-5) and count == 3
+
+
 def test_the_written_model_of_ilql_is_the_datas_policy_tilted_by_q() -> None:
     torch.manual_seed(0)
     model = ilql.ValuedModel(tiny_policy())
