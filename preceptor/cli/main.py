@@ -62,6 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     repetition.add_argument("--json", action="store_true", help="print one JSON object")
     repetition.set_defaults(command=_measure_repetition)
 
+    tune = commands.add_parser("tune", help="find what suits a model")
+    tunings = tune.add_subparsers(required=True, metavar="WHAT")
+    decoding = tunings.add_parser("decoding", help="every decoding strategy at equal budget: quality against diversity")
+    decoding.add_argument("model", type=Path, help="folder of a step or of a model")
+    decoding.add_argument("--prompts", type=Path, required=True, help="prompts (.jsonl)")
+    decoding.add_argument("--reference", type=Path, help="model whose log-probabilities are the quality")
+    decoding.add_argument("--reward", type=Path, help="reward model whose scores are the quality")
+    decoding.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer at most (64)")
+    decoding.add_argument("--out", type=Path, default=Path("tuning"), help="writes OUT.json and OUT.svg (tuning)")
+    decoding.set_defaults(command=_tune_decoding)
+
     filters = commands.add_parser("filter", help="take something out of texts")
     kinds = filters.add_subparsers(required=True, metavar="WHAT")
     again = kinds.add_parser("repetition", help="near-duplicate texts, and sentences that say the same again")
@@ -121,6 +132,11 @@ def _chat(options: argparse.Namespace) -> None:
 def _measure_repetition(options: argparse.Namespace) -> None:
     from preceptor.cli.measure import measure_repetition
     measure_repetition(options.target, options.prompts, options.texts, options.set, options.json)
+
+
+def _tune_decoding(options: argparse.Namespace) -> None:
+    from preceptor.cli.tune import tune_decoding
+    tune_decoding(options.model, options.prompts, options.reference, options.reward, options.max_tokens, options.out)
 
 
 def _filter_repetition(options: argparse.Namespace) -> None:

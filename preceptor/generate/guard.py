@@ -19,11 +19,10 @@ from typing import Any
 from preceptor.data.records import Prompt, Response
 from preceptor.generate.call import RowCall
 from preceptor.generate.decoder import Answer, Request
-from preceptor.generate.drawing import Drawing
 from preceptor.generate.local import LocalDecoder, evaluating
-from preceptor.generate.processors import Shaper
-from preceptor.generate.rows import Rows
-from preceptor.metrics.watch import Loop, Unit, Watch, first_loop, unit_of, units
+from preceptor.generate.watched import Watched, token_units
+from preceptor.metrics.meaning import Limits
+from preceptor.metrics.watch import Loop, first_loop, units
 from preceptor.run.errors import UserError, nearest
 
 ACTIONS = ("stop", "roll_back", "regenerate", "queue")
@@ -79,6 +78,7 @@ class _Job:
 class GuardedDecoder:
     """A local decoder under guard; its answers carry their events in `response.sampling["guard"]`.
 
+    `meaning` are limits for the repetition of meaning (`watched.calibrate`); without them words alone are watched.
     `rephrase(prompt, attempt)` gives the prompt to answer instead, for `regenerate`; `queue(request, answer)` takes
     what a person should see. `events` and `counts` tell what was done so far. Sampled and greedy answers are watched as
     they are written, answers of searches when they are finished.
@@ -86,15 +86,13 @@ class GuardedDecoder:
 
     def __init__(self, decoder: LocalDecoder, policy: Policy | None = None, *,
                  rephrase: Callable[[Prompt, int], Prompt] | None = None,
-                 queue: Callable[[Request, Answer], None] | None = None) -> None:
-        self.decoder, self.policy = decoder, policy or Policy()
+                 queue: Callable[[Request, Answer], None] | None = None, meaning: Limits | None = None) -> None:
+        self.decoder, self.policy, self.meaning = decoder, policy or Policy(), meaning
         self.rephrase, self.queue = rephrase or put_differently, queue
         if "queue" in self.policy.actions and queue is None:
             raise UserError("The guard is to hand loops to a person's queue, and no queue is given.",
                             "Give a queue, or take stop as the last action.")
-        pieces = decoder.tokenizer.batch_decode([[token] for token in range(len(decoder.tokenizer))])
-        self.units = [unit_of(piece.lower(), token if "\ufffd" in piece else None)
-                      for token, piece in enumerate(pieces)]
+        self.units = token_units(decoder.tokenizer)
         self.events: list[Event] = []
 
     def counts(self) -> Counter[tuple[str, str]]:
@@ -133,8 +131,8 @@ class GuardedDecoder:
             yield job, answer, found and found[0]
         drawn = [job for job in jobs if job.request.sampling.strategy == "sample"]
         requests, prompts = [job.rest() for job in drawn], [job.prompt + job.kept for job in drawn]
-        writer = _Watched(self.decoder, requests, prompts, self.units, [job.kept for job in drawn],
-                          [job.request.sampling.stop for job in drawn])
+        writer = Watched(self.decoder, requests, prompts, self.units, [job.kept for job in drawn],
+                         [job.request.sampling.stop for job in drawn], self.meaning)
         call = RowCall(self.decoder, requests, prompts, writer, self.decoder.rows)
         with evaluating(self.decoder.model):
             while call.advance():
@@ -167,39 +165,6 @@ class GuardedDecoder:
             events = [asdict(event) for event in job.events]
             response = replace(response, sampling={**response.sampling, "guard": events})
         return replace(answer, response=replace(response, finish="stop") if stopped else response)
-
-
-class _Watched(Drawing):
-    """Drawing under watch: a row that loops ends, and its loop is kept by the number of its request."""
-
-    def __init__(self, decoder: LocalDecoder, requests: Sequence[Request], prompts: Sequence[list[int]],
-                 table: Sequence[Unit], kept: Sequence[list[int]], stops: Sequence[tuple[str, ...]]) -> None:
-        super().__init__(decoder.model, Shaper(requests, prompts, decoder.tokenizer), decoder.tokenizer.eos_token_id)
-        self.decoder, self.table, self.kept, self.stops = decoder, table, kept, stops
-        self.loops: dict[int, Loop] = {}
-        self.watches = [Watch() for _ in requests]
-        for watch, tokens in zip(self.watches, kept):
-            for token in tokens:
-                watch.add(table[token])
-
-    def write(self, rows: Rows) -> list[int]:
-        """Draw each row's next token; returns the rows that ended with it, or with a loop, or with a stop text."""
-        ended = super().write(rows)
-        live = rows.live_requests()
-        lasts = rows.last_tokens()[:, 0].tolist() if live else []
-        over = []
-        for row, number in live:
-            loop = self.watches[number].add(self.table[lasts[row]])
-            if loop is not None:
-                self.loops[number] = loop
-            if loop is not None or (self.stops[number] and self._stopped(rows, row, number)):
-                over.append(row)
-        return ended + rows.end(over) if over else ended
-
-    def _stopped(self, rows: Rows, row: int, number: int) -> bool:
-        """A stop text may begin in what was kept and end in what is new, so the whole answer is looked at."""
-        text = self.decoder.text(self.kept[number] + rows.written(row))
-        return any(stop in text for stop in self.stops[number])
 
 
 class LoopPenalty:

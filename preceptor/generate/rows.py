@@ -118,6 +118,14 @@ def read_token(model: nn.Module, cache: BlockCache, cached_N: Tensor, tokens_N1:
                  past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
 
+def read_states(model: nn.Module, cache: BlockCache, cached_N: Tensor, tokens_N1: Tensor) -> Tensor:
+    """`read_token`, but returns the last hidden states (N, D) in place of the logits."""
+    position_N1 = cached_N.clamp(max=context_length(model) - 1)[:, None]
+    hidden_NC = padding(cached_N + 1, cache.get_seq_length() + 1)
+    return model.base_model(input_ids=tokens_N1, position_ids=position_N1, past_key_values=cache, use_cache=True,
+                            attention_mask=addend(hidden_NC[:, None, None], cache)).last_hidden_state[:, -1]
+
+
 def padding(cached_N: Tensor, columns: int) -> Tensor:
     """Which of the columns (N, C) are padding, where the last `cached` of each row are not."""
     return torch.arange(columns, device=cached_N.device) < (columns - cached_N)[:, None]

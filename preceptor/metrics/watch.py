@@ -53,7 +53,7 @@ class Unit:
 class Loop:
     """A loop: `start` is the place of its second copy's first unit, counted from the first unit that was added."""
 
-    kind: Literal["character", "phrase", "sentence", "numerical"]
+    kind: Literal["character", "phrase", "sentence", "numerical", "meaning"]
     start: int
     period: int
     """Units of one copy; of a sentence said again and again, not one after the other: of the sentence."""

@@ -239,8 +239,8 @@ def test_a_processed_answer_is_the_same_alone_and_in_any_batch(llama: nn.Module,
 
 
 def test_penalties_change_the_text_and_not_the_log_probabilities(endless: nn.Module, tokenizer: Any) -> None:
-    free = ask("ado", temperature=0, max_tokens=24)
-    held = ask("ado", temperature=0, max_tokens=24, no_repeat_ngram_size=2)
+    free = ask("ado", temperature=0, max_tokens=24, frequency_penalty=-3.0)
+    held = ask("ado", temperature=0, max_tokens=24, frequency_penalty=-3.0, no_repeat_ngram_size=2)
     answers = LocalDecoder(endless, tokenizer).answers([free, held])
     pairs = [Counter(zip(tokens, tokens[1:])) for tokens in (answer.prompt_tokens + answer.response.token_ids
                                                              for answer in answers)]

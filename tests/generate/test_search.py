@@ -159,8 +159,8 @@ def test_contrastive_search_streams_and_stops(endless: nn.Module, tokenizer: Any
     assert "".join(decoder.stream(request)) == decoder.answers([request])[0].response.text
 
 
-def test_a_beam_search_streams_its_text_in_one_piece_and_stops(llama: nn.Module, tokenizer: Any) -> None:
-    decoder = LocalDecoder(llama, tokenizer)
+def test_a_beam_search_streams_its_text_in_one_piece_and_stops(endless: nn.Module, tokenizer: Any) -> None:
+    decoder = LocalDecoder(endless, tokenizer)
     request = ask("ado", temperature=0, max_tokens=12, num_beams=3)
     assert list(decoder.stream(request)) == [decoder.answers([request])[0].response.text]
     text = decoder.answers([dataclasses.replace(request, sampling=dataclasses.replace(

@@ -1,0 +1,101 @@
+"""Drawing under watch: what the guard sees while answers are written."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from preceptor.generate.drawing import Drawing
+from preceptor.generate.local import LocalDecoder, evaluating
+from preceptor.generate.processors import Shaper
+from preceptor.generate.request import Request
+from preceptor.generate.rows import Rows, read_states
+from preceptor.metrics.meaning import Limits, MeaningWatch, calibrated
+from preceptor.metrics.watch import Loop, Unit, Watch, unit_of
+
+
+class Watched(Drawing):
+    """Drawing under watch: a row that loops ends, and its loop is kept by the number of its request."""
+
+    def __init__(self, decoder: LocalDecoder, requests: Sequence[Request], prompts: Sequence[list[int]],
+                 table: Sequence[Unit], kept: Sequence[list[int]], stops: Sequence[tuple[str, ...]],
+                 meaning: Limits | None = None) -> None:
+        super().__init__(decoder.model, Shaper(requests, prompts, decoder.tokenizer), decoder.tokenizer.eos_token_id)
+        self.decoder, self.table, self.kept, self.stops = decoder, table, kept, stops
+        self.loops: dict[int, Loop] = {}
+        self.watches = [Watch() for _ in requests]
+        for watch, tokens in zip(self.watches, kept):
+            for token in tokens:
+                watch.add(table[token])
+        self.meaning = [MeaningWatch(meaning) for _ in requests] if meaning else []
+        self.sentences: list[list[np.ndarray]] = [[] for _ in requests]  # hidden states of the unfinished sentences
+
+    @torch.inference_mode()
+    def read(self, rows: Rows) -> None:
+        """Run the model over the last token of each row, and look at the meaning of sentences that it ends."""
+        if not self.meaning:
+            super().read(rows)
+            return
+        lasts_N1 = rows.last_tokens()
+        states_ND = read_states(self.model, rows.cache, rows.cached_N, lasts_N1)
+        rows.cached_N = rows.cached_N + 1
+        rows.logits_NV = self.model.get_output_embeddings()(states_ND)
+        states, lasts = states_ND.float().cpu().numpy(), lasts_N1[:, 0].tolist()
+        for row, number in rows.live_requests():
+            sentence = self.sentences[number]
+            sentence.append(states[row])
+            if self.table[lasts[row]].ends_sentence and len(sentence) > 1:
+                length = len(self.kept[number]) + int(rows.made_N[row])
+                began = self.meaning[number].add(np.mean(sentence, axis=0), length - len(sentence))
+                if began is not None:
+                    self.loops[number] = Loop("meaning", began, length - began)
+                self.sentences[number] = []
+
+    def write(self, rows: Rows) -> list[int]:
+        """Draw each row's next token; returns the rows that ended with it, or with a loop, or with a stop text."""
+        ended = super().write(rows)
+        live = rows.live_requests()
+        lasts = rows.last_tokens()[:, 0].tolist() if live else []
+        over = []
+        for row, number in live:
+            loop = self.watches[number].add(self.table[lasts[row]])
+            if loop is not None:
+                self.loops[number] = loop
+            if number in self.loops or (self.stops[number] and self._stopped(rows, row, number)):
+                over.append(row)
+        return ended + rows.end(over) if over else ended
+
+    def _stopped(self, rows: Rows, row: int, number: int) -> bool:
+        """A stop text may begin in what was kept and end in what is new, so the whole answer is looked at."""
+        text = self.decoder.text(self.kept[number] + rows.written(row))
+        return any(stop in text for stop in self.stops[number])
+
+
+def token_units(tokenizer: Any) -> list[Unit]:
+    """Every token of a vocabulary as a unit of the watch; pieces of characters stand for themselves."""
+    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    return [unit_of(piece.lower(), token if "\ufffd" in piece else None) for token, piece in enumerate(pieces)]
+
+
+@torch.inference_mode()
+def calibrate(model: nn.Module, tokenizer: Any, texts: Sequence[str], context: int) -> Limits:
+    """Limits for the repetition of meaning, from honest texts (cut to `context` tokens) as this model reads them."""
+    table = token_units(tokenizer)
+    found = []
+    with evaluating(model):
+        for text in texts:
+            tokens = tokenizer(text, add_special_tokens=False)["input_ids"][:context]
+            if not tokens:
+                continue
+            device = next(model.parameters()).device
+            states_TD = model.base_model(input_ids=torch.tensor([tokens], device=device)).last_hidden_state[0]
+            vectors, sentence = [], []
+            for token, state in zip(tokens, states_TD.float().cpu().numpy()):
+                sentence.append(state)
+                if table[token].ends_sentence and len(sentence) > 1:
+                    vectors.append(np.mean(sentence, axis=0))
+                    sentence = []
+            found.append(vectors)
+    return calibrated(found)
