@@ -67,8 +67,8 @@ def stages(rankings: Rankings, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     """log P [N] of rankings with utilities u [N, K], its gradient [N, K], and minus its second derivatives [N, K, K].
 
     log P = sum over places t of u_t - log [exp(u_t) + sum_{s > last(t)} exp(u_s)]: each answer is chosen over those
-    that are ranked below it. Tied answers tell nothing of each other: taken for a sign that they are equally good, ties make
-    whoever ties often look untrustworthy, and foretell crowd workers worse than no trust at all (docs/feedback.md).
+    that are ranked below it. Tied answers tell nothing of each other: taken for a sign that they are equally good, ties
+    make whoever ties often look untrustworthy, and foretell crowd workers worse than no trust (docs/feedback.md).
     """
     present = rankings.present
     u = np.where(present, u, -np.inf)
