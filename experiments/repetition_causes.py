@@ -107,7 +107,7 @@ def nats(model: nn.Module, tokens: Sequence[int]) -> float:
 
 @torch.no_grad()
 def induction(model: nn.Module, vocabulary: int, seed: int, length: int = 40, texts: int = 16) -> float:
-    """The largest over heads of the mean attention from a second copy of random tokens to what followed in the first."""
+    """The largest over heads of the mean attention from a second copy of random tokens to what followed the first."""
     half = torch.randint(5, vocabulary, (texts, length), generator=torch.Generator().manual_seed(seed))
     model.set_attn_implementation("eager")
     layers = model(torch.cat([half, half], dim=1), output_attentions=True).attentions

@@ -21,7 +21,7 @@ from itertools import combinations
 
 import numpy as np
 
-from preceptor.data.records import Comparison, Response
+from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.feedback.assign import at_random
 from preceptor.feedback.records import comparisons, item_content
 from preceptor.feedback.store import Store
@@ -29,8 +29,8 @@ from preceptor.run.errors import UserError, nearest
 
 POLICIES = ("random", "uncertain", "informative")
 CONTROL = 0.2  # share of items that are drawn at random all the same
-WIDTH = 64     # features of an answer
-Features = Callable[[Sequence[Response]], np.ndarray]  # K answers to a prompt: [K, features]
+WIDTH = 128    # features of an answer
+Features = Callable[[Prompt, Sequence[Response]], np.ndarray]  # K answers to a prompt: [K, features]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +87,25 @@ def ranked_pairs(comparison: Comparison, x: np.ndarray) -> np.ndarray:
     return np.array([x[better] - x[worse] for better, worse in pairs]).reshape(-1, x.shape[1])
 
 
-def hashed_words(responses: Sequence[Response]) -> np.ndarray:
-    """[K, WIDTH]: words (Chinese: characters) and pairs of words, hashed with signs to unit length; then log length."""
+def hashed_words(prompt: Prompt, responses: Sequence[Response]) -> np.ndarray:
+    """[K, WIDTH]: words (Chinese: characters) hashed with signs to unit length; length; overlap with the prompt."""
+    asked = set(_words(" ".join(str(message["content"]) for message in prompt.messages)))
     rows = np.zeros((len(responses), WIDTH))
+    hashed = WIDTH - 5
     for row, response in zip(rows, responses):
-        words = re.findall(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+", response.text.lower())
-        for token in words + [" ".join(pair) for pair in zip(words, words[1:])]:
-            code = zlib.crc32(token.encode())
-            row[code % (WIDTH - 1)] += 1 if code & 1 << 31 else -1
+        words = _words(response.text)
+        for word in words:
+            code = zlib.crc32(word.encode())
+            row[code % hashed] += 1 if code & 1 << 31 else -1
         row /= max(1.0, np.linalg.norm(row))
-        row[-1] = np.log1p(len(response.text)) / 10
+        repeated = sum(word in asked for word in words)
+        row[hashed:] = (np.log1p(len(words)), np.log1p(repeated), np.log1p(len(words) - repeated),
+                        repeated / max(1, len(words)), len(asked.intersection(words)) / max(1, len(asked)))
     return rows
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+", text.lower())
 
 
 class Selector:
@@ -115,7 +123,7 @@ class Selector:
         """Fit the utility to the labels that there are. Called between assignments, for it takes a while."""
         self._calls += 1
         if self.kind != "random" and self._calls % self.every == 1:
-            pairs = [(ranked_pairs(one, self.features(one.responses)), len(one.responses))
+            pairs = [(ranked_pairs(one, self.features(one.prompt, one.responses)), len(one.responses))
                      for one in comparisons(self.store)]
             differences = np.concatenate([pair for pair, _ in pairs] or [np.zeros((0, WIDTH))])
             weights = np.concatenate([np.full(len(pair), 2 / count) for pair, count in pairs] or [np.zeros(0)])
@@ -131,7 +139,8 @@ class Selector:
 
     def _features_of(self, item: str) -> np.ndarray:
         if item not in self._x:
-            self._x[item] = self.features(item_content(self.store, item)[1])
+            prompt, responses, _ = item_content(self.store, item)
+            self._x[item] = self.features(prompt, responses)
         return self._x[item]
 
 

@@ -27,12 +27,13 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
         raise UserError(f"The labelling pages need the package {error.name}.",
                         "Install it with: pip install 'preceptor[web]'") from None
     link = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/enter/{invite(store, _me(), 'admin', _me())}"
-    print(f"Labelling {run}. Stop with Ctrl-C.\n\n    {link}\n\nThis link lets you in once, as admin.")
+    print(f"Labelling {run}. Stop with Ctrl-C.\n\n    {link}\n\nThis link lets you in once, as admin.",
+          flush=True)
     if host not in LOCAL:
         print(f"The pages are open to whoever reaches {host}:{port} and has an invitation. "
               "Put TLS before them: without it, tokens can be read on the way.")
     print(f"To train on the labels:\n\n    preceptor run RECIPE --out {run} "
-          f"--set reward.needs.comparisons={place} --from reward")
+          f"--set reward.needs.comparisons={place} --from reward", flush=True)
     if browse:
         threading.Timer(1.0, webbrowser.open, [link]).start()
     app = create_app(store, options)

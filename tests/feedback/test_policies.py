@@ -66,7 +66,7 @@ def test_identical_answers_tell_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["uncertain", "informative"])
 def test_what_was_never_compared_is_asked_before_what_was_often(small_store: Store, kind: str) -> None:
-    def feature(responses: list[Response]) -> np.ndarray:
+    def feature(prompt: Prompt, responses: list[Response]) -> np.ndarray:
         return np.array([[float("red" in one.text), float("blue" in one.text)] for one in responses])
 
     def item(id: str, one: str, other: str) -> tuple[Prompt, list[Response]]:
@@ -84,9 +84,11 @@ def test_what_was_never_compared_is_asked_before_what_was_often(small_store: Sto
 
 
 def test_features_tell_texts_apart_in_both_languages() -> None:
-    x = hashed_words([Response("Nora keeps bees."), Response("诺拉养蜂。"), Response("诺拉养鱼。"), Response("")])
-    assert len({tuple(row) for row in x}) == 4 and np.abs(x).max() <= 1
-    prompt = Prompt("p", [{"role": "user", "content": "?"}])
+    prompt = Prompt("p", [{"role": "user", "content": "Who keeps 蜂?"}])
+    texts = ("Nora keeps bees.", "诺拉养蜂。", "诺拉养鱼。", "")
+    x = hashed_words(prompt, [Response(text) for text in texts])
+    assert len({tuple(row) for row in x}) == 4 and np.isfinite(x).all() and not x[3].any()
+    assert x[0, -1] == x[1, -1] == 1 / 3 and x[2, -1] == 0  # of the prompt's words "who", "keeps" and "蜂"
     one = Comparison("c", prompt, [Response("")] * 3, [[2], [0, 1]], "a", "person")
     np.testing.assert_array_equal(ranked_pairs(one, np.eye(3)), [[-1, 0, 1], [0, -1, 1]])
 

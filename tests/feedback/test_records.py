@@ -66,7 +66,7 @@ def many_records(draw: st.DrawFn) -> list[Comparison]:
     return [draw(records(f"c{n}")) for n in range(draw(st.integers(1, 4)))]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(many_records())
 def test_files_and_a_store_give_back_what_they_were_given(tmp_path_factory: pytest.TempPathFactory,
                                                           given_records: list[Comparison]) -> None:
