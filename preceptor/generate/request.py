@@ -5,7 +5,7 @@ most likely token), unless `num_beams` or `penalty_alpha` asks for a search. Wha
 token is drawn is a processor; they work in the order of `order`.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from preceptor.data.records import Prompt
@@ -124,9 +124,10 @@ class Sampling:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON object: the first five options, those that are not at their defaults, and the order that holds."""
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        plain = {name for name in values if name in _ALWAYS or getattr(self, name) != _DEFAULTS[name]}
-        return {**{name: value for name, value in values.items() if name in plain}, "order": list(self.processors)}
+        values = ((name, getattr(self, name), default) for name, default in _DEFAULTS.items())
+        said = {name: value for name, value, default in values if name in _ALWAYS or value != default}
+        said["order"] = self.processors
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
 
 
 @dataclass(frozen=True, slots=True)
