@@ -88,8 +88,8 @@ class IlqlOptions(RankingOptions):
 
     algorithm: Literal["ilql"] = "ilql"
     """Implicit language Q-learning: values of tokens, learned from the answers that are there."""
-    beta: float = 4.0
-    """How far the written model trusts Q against the likelihood of the data."""
+    beta: float = 1.0
+    """How far the written model trusts Q against the likelihood of the data; Q's own errors are trusted as far."""
     expectile: float = 0.7
     """1/2 is the value of the answers as they are, near 1 that of the best of them (tau)."""
     discount: float = 1.0
