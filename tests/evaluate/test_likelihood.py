@@ -31,11 +31,12 @@ def networks(models: dict[str, Path]) -> dict[str, nn.Module]:
 
 def test_perplexity_is_that_of_one_text_at_a_time(networks: dict[str, nn.Module], tokenizer: Any,
                                                   village: Path) -> None:
-    documents = read_jsonl(village / "corpus.jsonl", Document)[:25]
+    # Texts that are cut to no context, so that the plain way is right.
+    documents = [document for document in read_jsonl(village / "corpus.jsonl", Document)
+                 if len(encode_text(tokenizer, document.text)) <= 254][:25]
     nats: dict[str, list[float]] = {"en": [], "zh": []}
     for document in documents:
         tokens = [tokenizer.eos_token_id, *encode_text(tokenizer, document.text), tokenizer.eos_token_id]
-        assert len(tokens) <= 256  # no text is cut, so that the plain way is right
         nats[document.language] += [-value for value in log_probs(networks["sft"], tokens)]
     found = text_likelihood(networks["sft"], tokenizer, documents)
     everything = nats["en"] + nats["zh"]
