@@ -15,6 +15,7 @@ from preceptor.models.scalar import scalar_from_causal
 from preceptor.tokenizer.chat import encode_prompt, encode_text
 from preceptor.tokenizer.fingerprint import fingerprint
 
+# The template writes a space in front of each message, so that an answer begins as it does behind "Answer:" in a text.
 PROMPT = Prompt("p", [{"role": "user", "content": "bado kemi liru?"}])
 
 
@@ -34,7 +35,7 @@ def one_by_one(reward: RewardModel, tokens: list[int]) -> float:
 def test_the_score_is_read_at_the_end_of_text_token(folder: Path) -> None:
     reward = RewardModel(folder)
     tokenizer = reward.encoder.tokenizer
-    tokens = [*encode_prompt(tokenizer, PROMPT), *encode_text(tokenizer, "gona fado."), tokenizer.eos_token_id]
+    tokens = [*encode_prompt(tokenizer, PROMPT), *encode_text(tokenizer, " gona fado."), tokenizer.eos_token_id]
     score, = reward.score([PROMPT], [Response("gona fado.")])
     assert score == pytest.approx(one_by_one(reward, tokens), abs=1e-5)
     cut, = reward.score([PROMPT], [Response("gona fado.", finish="length")])
@@ -61,7 +62,7 @@ def test_token_ids_are_read_only_when_the_vocabulary_is_the_same(folder: Path, t
     own = Response("gona", token_ids=written, tokenizer=fingerprint(tokenizer))
     asked = encode_prompt(tokenizer, PROMPT)
     assert encoder.encode(PROMPT, own) == [*asked, *written]
-    retokenised = [*asked, *encode_text(tokenizer, "gona"), end]
+    retokenised = [*asked, *encode_text(tokenizer, " gona"), end]
     assert encoder.encode(PROMPT, replace(own, tokenizer="another")) == retokenised
     assert encoder.encode(PROMPT, replace(own, token_ids=None)) == retokenised
     assert encoder.encode(PROMPT, replace(own, token_ids=[7, 8], finish="length")) == [*asked, 7, 8]
@@ -73,7 +74,7 @@ def test_a_long_prompt_loses_its_beginning_and_is_counted(folder: Path) -> None:
     long = replace(PROMPT, messages=[{"role": "user", "content": "bado kemi " * 60}])
     score, _ = reward.score([long, PROMPT], [Response("gona.")] * 2)
     tokenizer = reward.encoder.tokenizer
-    tokens = [*encode_prompt(tokenizer, long), *encode_text(tokenizer, "gona."), tokenizer.eos_token_id]
+    tokens = [*encode_prompt(tokenizer, long), *encode_text(tokenizer, " gona."), tokenizer.eos_token_id]
     assert len(tokens) > 64 and reward.truncated == 1
     assert score == pytest.approx(one_by_one(reward, tokens[-64:]), abs=1e-5)
 
