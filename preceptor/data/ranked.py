@@ -16,6 +16,8 @@ from torch import Tensor
 
 from preceptor.data.batches import Batch
 
+# The rankings that no training sees, in a folder of comparisons: who ranked, and the file.
+HELD_OUT = {"same_labelers": "comparisons.valid.jsonl", "heldout_labelers": "comparisons.heldout.jsonl"}
 WINDOW = 8  # batches within which rows of similar width are put together, so that little of a batch is padding
 
 

@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from preceptor.data.jsonl import read_jsonl
+from preceptor.data.ranked import HELD_OUT
 from preceptor.data.records import Comparison
 from preceptor.data.reward import Reward
 from preceptor.metrics.calibration import expected_calibration_error, pair_confidences, reliability
@@ -22,8 +23,6 @@ from preceptor.run.files import write_json
 from preceptor.run.step import Step
 from preceptor.village.labelers import noise_ceiling
 from preceptor.village.stage import load_oracle, load_panel
-
-FILES = {"same_labelers": "comparisons.valid.jsonl", "heldout_labelers": "comparisons.heldout.jsonl"}
 
 
 def measure(step: Step, reward: RewardModel | Ensemble, *, log_odds: bool = True, by_votes: bool = False) -> None:
@@ -48,12 +47,12 @@ def measure(step: Step, reward: RewardModel | Ensemble, *, log_odds: bool = True
         if log_odds:
             details[name] |= calibration(comparisons, scores)
         step.say(_sentence(name, accuracies[name], details[name]))
-    labelers = [one for name in FILES for one in rankings.get(name, [])]
+    labelers = [one for name in HELD_OUT for one in rankings.get(name, [])]
     agreement = labeler_agreement(labelers, seed=step.seed)
     results = {"reward_accuracy": accuracies, "details": details}
     if agreement:
         results["labeler_agreement"] = agreement.to_dict()
-    if set(FILES) <= set(scored):
+    if set(HELD_OUT) <= set(scored):
         results |= _labeler_gap(step, rankings, scored)
     if reward.truncated:
         step.say(f"{reward.truncated} times a held-out prompt lost its beginning to fit the context")
@@ -64,7 +63,7 @@ def measure(step: Step, reward: RewardModel | Ensemble, *, log_odds: bool = True
 def _labeler_gap(step: Step, rankings: dict[str, list[Comparison]],
                  scored: dict[str, list[list[float]]]) -> dict[str, dict[str, float]]:
     """How much better the training labelers are predicted than the held-out ones, on the prompts that both ranked."""
-    same, other = FILES
+    same, other = HELD_OUT
     gap = accuracy_gap(rankings[same], scored[same], rankings[other], scored[other], step.seed)
     if gap is None:
         step.say("the two kinds of labelers ranked no prompt in common, so that their gap is not measured")
@@ -83,11 +82,12 @@ def calibration(comparisons: Sequence[Comparison], scores: Sequence[Sequence[flo
 def _rankings(step: Step, by_votes: bool) -> dict[str, list[Comparison]]:
     """The held-out rankings that there are; with a village also the oracle's of the same answers."""
     folder = step.input("comparisons")
-    rankings = {name: read_jsonl(folder / file, Comparison) for name, file in FILES.items() if (folder / file).exists()}
+    rankings = {name: read_jsonl(folder / file, Comparison) for name, file in HELD_OUT.items()
+                if (folder / file).exists()}
     if by_votes:
         rankings = {name: [ranked_by_votes(one) for one in comparisons] for name, comparisons in rankings.items()}
     if not rankings:
-        step.say(f"no accuracy is measured: there is no {' or '.join(FILES.values())} in the comparisons")
+        step.say(f"no accuracy is measured: there is no {' or '.join(HELD_OUT.values())} in the comparisons")
     if "village" in step.inputs and rankings:
         oracle = load_oracle(step.input("village"))
         rankings["oracle"] = [ranked_by(oracle, one) for one in next(iter(rankings.values()))]

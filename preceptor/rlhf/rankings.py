@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch, Batches
 from preceptor.data.jsonl import read_jsonl
-from preceptor.data.ranked import RankedBatches, RankedPrompt, answer_tokens, collate_ranked
+from preceptor.data.ranked import HELD_OUT, RankedBatches, RankedPrompt, answer_tokens, collate_ranked
 from preceptor.data.records import Comparison
 from preceptor.learn.fit import Loss, autocast, fit
 from preceptor.losses.likelihood import selected_log_probs
@@ -36,8 +36,6 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import write_json, write_lines
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import load_tokenizer
-
-HELD_OUT = {"same_labelers": "comparisons.valid.jsonl", "heldout_labelers": "comparisons.heldout.jsonl"}
 
 
 @dataclass(frozen=True, slots=True)
