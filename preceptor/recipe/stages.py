@@ -72,6 +72,8 @@ STAGES: dict[str, Stage | Choice] = {
                          ("model", "prompts", "heldout", "village")),
     "reward": Stage("preceptor.reward.options:RewardOptions", "preceptor.reward.stage:run",
                     ("model", "comparisons"), ("demonstrations", "village")),
+    "encoder": Stage("preceptor.reward.options:EncoderOptions", "preceptor.reward.encoder:run", ("comparisons",),
+                     ("model", "village")),
     "ensemble": Stage("preceptor.reward.options:EnsembleOptions", "preceptor.reward.described:run_ensemble",
                       ("first", "second"), ("third", "fourth", "fifth", "comparisons", "village")),
     "program": Stage("preceptor.reward.options:ProgramOptions", "preceptor.reward.described:run_program", (),

@@ -1,4 +1,4 @@
-"""Options of the stages that make rewards: `comparisons`, `reward`, `ensemble` and `program`."""
+"""Options of the stages that make rewards: `comparisons`, `reward`, `encoder`, `ensemble` and `program`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -44,6 +44,30 @@ class RewardOptions(FitOptions):
     """Passes over the rankings; InstructGPT found that more than one overfits."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
+    score_rows: int = 32
+    """Answers that are scored at once when the model is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions(FitOptions):
+    """How an encoder with its own tokenizer learns to score answers."""
+
+    package: str = ""
+    """An installed package that holds the encoder in its folder `model`, in place of the input of that name."""
+    objective: Literal["ratings", "ranking"] = "ratings"
+    """`ratings` predicts a number on each axis; `ranking` has one output, which sets ranked answers apart."""
+    ratings: dict[str, float] = field(default_factory=lambda: {"overall": 1.0})
+    """For `ratings`: the axes of the answers' `scores` and their weights in the score, which is the weighted mean."""
+    longest: int = 256
+    """Tokens of prompt and answer together; a longer prompt loses its beginning."""
+    rows: int = 8
+    """Prompts in a batch, each with all its answers."""
+    epochs: int = 3
+    """Passes over the records."""
+    learning_rate: float = 5e-5
+    """Peak learning rate of AdamW, small because the encoder is pretrained."""
+    warmup: float = 0.1
+    """Share of all optimiser steps during which the learning rate rises linearly to its peak."""
     score_rows: int = 32
     """Answers that are scored at once when the model is measured."""
 

@@ -99,7 +99,8 @@ def _value_network(step: Step, tokenizer: Any) -> nn.Module:
     folder = trained_folder(step.input("reward"))
     if folder is not None and fingerprint(load_tokenizer(folder)) == fingerprint(tokenizer):
         return load_scalar(folder)
-    why = "the reward is a program" if folder is None else "the reward model has another vocabulary"
+    why = ("the reward is no model with a value for each token" if folder is None
+           else "the reward model has another vocabulary")
     step.say(f"{why}, so the value network starts from the policy")
     return scalar_from_causal(model_folder(step.input("policy")), step.seed)
 
