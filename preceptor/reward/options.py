@@ -1,4 +1,5 @@
-"""Options of the stages that make rewards: `comparisons`, `reward`, `encoder`, `ensemble` and `program`."""
+"""Options of the stages that make rewards: `comparisons`, `reward`, `encoder`, `ensemble`,
+`program`, `judge` and `person`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -90,3 +91,38 @@ class ProgramOptions:
 
     function: str
     """`module:name` of a function of a prompt and a response that returns a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """A language model that judges answers by a constitution."""
+
+    form: Literal["pairwise", "scored"] = "pairwise"
+    """`pairwise` compares the answers to a prompt, in both orders; `scored` rates each by itself from 1 to 7."""
+    url: str = ""
+    """Address of a server with OpenAI's chat API, such as http://localhost:8000/v1, in place of the input `model`."""
+    served_model: str = ""
+    """The model's name on that server."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The variable of the environment that holds the server's key; the key itself is written nowhere."""
+    max_tokens: int = 16
+    """Tokens of a reply at most; more for a judge that reasons before its verdict."""
+    tries: int = 3
+    """Times that a question is asked until its reply holds a verdict."""
+    rows: int = 32
+    """Questions that are asked at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonOptions:
+    """People at the labelling page, whose rankings are waited for."""
+
+    store: str = ""
+    """The store of labels, a path that ends in .sqlite or a postgresql:// URL; empty takes the run's feedback.sqlite.
+    It is no input, because each ranking changes it, and would have the step redone."""
+    overlap: int = 1
+    """People who rank the answers to each prompt; their scores are averaged."""
+    score_by: Literal["overall", "ranking"] = "overall"
+    """The mark from 1 to 7 of each answer, or the share of the other answers to its prompt that it is ranked above."""
+    every: float = 2.0
+    """Seconds between two looks at the store."""
