@@ -111,7 +111,8 @@ class PairEncoder:
         """Tokens and segments; the beginning of the prompt is cut, and where the answer alone is too long, its own."""
         asked, said = prompt.text(), response.text
         around = self.tokenizer.num_special_tokens_to_add(pair=True)
-        lengths = [len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (asked, said)]
+        lengths = [len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+                   for text in (asked, said)]
         self.truncated += sum(lengths) + around > self.longest
         alone = lengths[1] + around >= self.longest
         found = self.tokenizer("" if alone else asked, said, max_length=self.longest,
