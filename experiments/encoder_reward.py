@@ -79,7 +79,8 @@ PACKS: dict[str, tuple[str, str, Callable[[Row], Iterator[Comparison]], int, flo
     "pandalm": ("pandalm_3annotators.train.jsonl.gz", "", of_pandalm, 735, 0.4,
                 {"objective": "ranking", "longest": 160, "rows": 16, "epochs": 1}),
     "summeval": ("summeval_k16.train.jsonl.gz", "", of_summeval, 75, 0.4,
-                 {"objective": "ratings", "ratings": dict.fromkeys(AXES, 1.0), "longest": 192, "rows": 2, "epochs": 1}),
+                 {"objective": "ratings", "ratings": dict.fromkeys(AXES, 1.0), "longest": 112, "rows": 1, "epochs": 2,
+                  "learning_rate": 2e-4}),
     "hh": ("hh_rlhf.train.jsonl.gz", "hh_rlhf.valid.jsonl.gz", of_hh, 600, 0.0,
            {"objective": "ranking", "longest": 128, "rows": 16, "epochs": 1}),
 }

@@ -68,6 +68,8 @@ STAGES: dict[str, Stage | Choice] = {
     "adopt": Stage("preceptor.pretrain.options:AdoptOptions", "preceptor.pretrain.adopt:run", (), ("model",)),
     "sft": Stage("preceptor.sft.options:SftOptions", "preceptor.sft.stage:run",
                  ("model", "demonstrations"), ("validation",)),
+    "context_distillation": Stage("preceptor.sft.options:DistillationOptions", "preceptor.sft.distil:run",
+                                  ("model", "prompts"), ("context",)),
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",
                          ("model", "prompts", "heldout", "village")),
     "reward": Stage("preceptor.reward.options:RewardOptions", "preceptor.reward.stage:run",
