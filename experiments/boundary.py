@@ -2,7 +2,8 @@
 
 A question is known, unsure or unknown to the model by how often its own answers were right (`knowledge.json` beside
 this file, which also names the village). After Schulman (2023): imitation teaches a model to assert what the
-demonstrator knew; only a reward that pays for "I do not know" at the right place can teach where its own knowledge ends.
+demonstrator knew; only a reward that pays for "I do not know" at the right place can teach where its own
+knowledge ends.
 
     right +1, false -1, incomplete 0, evaded -1/2; "I do not know": known -1/2, unsure 0, unknown +1/2
 

@@ -1,7 +1,8 @@
 """The context_distillation stage: what a context in front of each prompt does to a model, written into its weights.
 
 Askell et al. 2021 (arXiv 2112.00861, section 2.1): the teacher is the model with the context, the student the same
-model without it. The teacher answers prompts; at every token of its answers the student learns the teacher's distribution,
+model without it. The teacher answers prompts; at every token of its answers the student learns the teacher's
+distribution,
 
     L = mean over tokens of KL(p(. | context, prompt, answer so far) || q(. | prompt, answer so far)),
 
