@@ -7,20 +7,21 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
 from preceptor.losses.ranking import pairwise_accuracy, pairwise_ranking, score_regression
-from preceptor.models.attention import shared_prompt_mask
 from preceptor.models.encoder import axis_values
-from preceptor.models.scalar import token_values
-
-
-def answer_scores(model: nn.Module, batch: Batch) -> Tensor:
-    """The head at the last token of each answer, [B, K], without the offset; something where there is no answer."""
-    return token_values(model, batch, shared_prompt_mask).gather(1, batch["ends"].clamp(min=0))
+from preceptor.models.reward_model import answer_scores
 
 
 def ranking_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:
     """The K-wise ranking loss over the prompts of a batch, and the share of pairs in the right order, by prompt."""
-    ranks, present = batch["ranks"], batch["ends"] >= 0
-    scores_BK = answer_scores(model, batch)
+    return _ranking(answer_scores(model, batch), batch["ranks"], batch["ends"] >= 0)
+
+
+def encoder_ranking_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:
+    """The same of an encoder with one output."""
+    return _ranking(axis_values(model, batch)[..., 0], batch["ranks"], batch["seen"].any(2))
+
+
+def _ranking(scores_BK: Tensor, ranks: Tensor, present: Tensor) -> tuple[Tensor, int, dict[str, Tensor]]:
     loss, count = pairwise_ranking(scores_BK, ranks, present)
     by_prompt = [pairwise_accuracy(scores_BK[r:r + 1], ranks[r:r + 1], present[r:r + 1]) for r in range(len(ranks))]
     return loss, int(count), {"accuracy": sum(correct / pairs for correct, pairs in by_prompt)}
@@ -34,15 +35,6 @@ def regression_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[s
     with torch.no_grad():
         wrong = (scores_BK - batch["target"]).abs().masked_fill(~present, 0.0).sum(1) / present.sum(1)
     return loss, int(count), {"absolute_error": wrong.sum()}
-
-
-def encoder_ranking_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:
-    """As `ranking_loss`, of an encoder with one output."""
-    ranks, present = batch["ranks"], batch["seen"].any(2)
-    scores_BK = axis_values(model, batch)[..., 0]
-    loss, count = pairwise_ranking(scores_BK, ranks, present)
-    by_prompt = [pairwise_accuracy(scores_BK[r:r + 1], ranks[r:r + 1], present[r:r + 1]) for r in range(len(ranks))]
-    return loss, int(count), {"accuracy": sum(correct / pairs for correct, pairs in by_prompt)}
 
 
 def axes_loss(model: nn.Module, batch: Batch, weights: Sequence[float]) -> tuple[Tensor, int, dict[str, Tensor]]:
