@@ -9,9 +9,9 @@ learn from several numbers of rankings by the oracle, without noise. Each proxy 
     rl          by PPO without a penalty for divergence; gold is what the oracle says of the answers it learns from
 
 Rewards are less their mean over the model's own answers, and over their deviation; d is the square root of the
-divergence from that model in nats an answer (best of n: log n - (n - 1)/n, an upper bound where answers repeat). For
-each curve, averaged over seeds: `alpha`, `beta` and `r2` of d (alpha - beta d) and d (alpha - beta log d), the highest
-gold and where it is, and the proxy's accuracy on held-out rankings by the oracle. The plots draw gold and proxy over d.
+divergence from that model in nats an answer (k3; best of n: log n - (n - 1)/n, an upper bound where answers repeat).
+For each curve, averaged over seeds: `alpha`, `beta` and `r2` of d (alpha - beta d) and d (alpha - beta log d), the
+highest gold and where it is, and the proxy's accuracy on held-out rankings by the oracle. The plots draw both over d.
 """
 
 import argparse
@@ -56,7 +56,7 @@ from preceptor.village.stage import load_oracle
 TEMPERATURE = 0.7
 FULL = {"widths": (32, 64, 128), "rankings": (40, 200, 1000), "steps": 1000, "prompts": 100, "answers": 64,
         "iterations": 60}
-QUICK = {"widths": (16, 32), "rankings": (12, 40), "steps": 20, "prompts": 8, "answers": 8, "iterations": 2}
+QUICK = {"widths": (16, 32), "rankings": (12, 40), "steps": 20, "prompts": 8, "answers": 8, "iterations": 4}
 Point = dict[str, float]  # d, gold, proxy
 
 
@@ -90,8 +90,10 @@ class Pool:
 
     def __init__(self, base: Path, prompts: int, answers: int, seed: int) -> None:
         folder = folder_of(base, "sft") / "model"
-        asked = read_jsonl(folder_of(base, "village") / "prompts.test.jsonl", Prompt)[:prompts]
-        self.answers, self.prompts = answers, [prompt for prompt in asked for _ in range(answers)]
+        asked = read_jsonl(folder_of(base, "village") / "prompts.test.jsonl", Prompt)
+        self.others = asked[prompts:]
+        """Prompts of the same kind, which no proxy has seen either."""
+        self.answers, self.prompts = answers, [prompt for prompt in asked[:prompts] for _ in range(answers)]
         sampling = Sampling(temperature=TEMPERATURE)
         decoder = LocalDecoder(load_causal(folder), load_tokenizer(folder))
         requests = [Request(prompt, sampling, seed * 1_000_003 + n) for n, prompt in enumerate(self.prompts)]
@@ -142,13 +144,12 @@ def pushed(base: Path, proxy: RewardModel, pool: Pool, pool_scores: Sequence[flo
     watched = Watched(proxy, load_oracle(folder_of(base, "village")))
     rollouts = Rollouts(networks, LocalDecoder(networks.policy, tokenizer, rows=options.episodes), watched, ppo,
                         options, tokenizer.pad_token_id)
-    prompts = read_jsonl(folder_of(base, "village") / "prompts.train.jsonl", Prompt)
-    batches = RolloutBatches(rollouts, prompts, options, seed)
+    batches = RolloutBatches(rollouts, pool.others, options, seed)
     fit(networks, batches, batches.loss, options, folder=folder, log=Log(folder / "log.jsonl", "rl", 1),
         progress=Progress(folder.name, batches.total), rates={"value": options.value_learning_rate},
         after_step=lambda number: batches.end_step())
-    logged = [line["kl_k1"] for _, line in sorted(read_log(folder / "log.jsonl")["rl"].items()) if "kl_k1" in line]
-    return [{"d": max(0.0, kl) ** 0.5, "gold": fmean(scaled(gold, pool.gold)),
+    logged = [line["kl_k3"] for _, line in sorted(read_log(folder / "log.jsonl")["rl"].items()) if "kl_k3" in line]
+    return [{"d": kl ** 0.5, "gold": fmean(scaled(gold, pool.gold)),
              "proxy": fmean(scaled(said, pool_scores))}
             for kl, (said, gold) in zip(logged, watched.scores, strict=True)]
 
@@ -229,7 +230,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/overoptimisation"))
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--quick", action="store_true", help="one small world, two sizes, two iterations")
+    parser.add_argument("--quick", action="store_true", help="one small world, two sizes, four iterations")
     options = parser.parse_args()
     size, seeds = (QUICK, options.seeds[:1]) if options.quick else (FULL, options.seeds)
     found = collected([one_seed(options.out, seed, size, options.quick) for seed in seeds], size)

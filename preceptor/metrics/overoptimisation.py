@@ -70,10 +70,12 @@ def fit_frontier(d: Sequence[float], gold: Sequence[float], method: Method) -> F
     """The least-squares alpha and beta. Points with d = 0 hold nothing, as the curve is 0 there.
 
     Args:
-        d: [P], square roots of divergences in nats.
+        d: [P], square roots of divergences in nats; at least two above 0.
         gold: [P], gold reward less that at d = 0.
     """
     points = [(x, y) for x, y in zip(d, gold, strict=True) if x > 0]
+    if len(points) < 2:
+        raise ValueError(f"two coefficients from {len(points)} points")
     x, y = (np.array(column, dtype=np.float64) for column in zip(*points))
     design = shape(x, method)
     (alpha, beta), *_ = np.linalg.lstsq(design, y, rcond=None)

@@ -42,6 +42,8 @@ def test_a_fit_finds_the_curve_that_the_points_came_from(method: str) -> None:
     assert 0 < noisy.r2 < 1
 
 
-def test_there_is_no_best_of_more_than_there_are() -> None:
+def test_what_cannot_be_said() -> None:
+    with pytest.raises(ValueError, match="two coefficients from 1 points"):
+        fit_frontier([0.0, 1.0], [0.0, 1.0], "rl")
     with pytest.raises(ValueError, match="the best of 3 among 2"):
         best_of_n([1.0, 2.0], [0.0, 0.0], 3)
