@@ -34,7 +34,7 @@ VERDICT = {"scored": (r"(?i:rating)\W*[:=]\W*([1-7])(?!\d|\.\d)", r"\W*([1-7])\W
 
 
 class Judge:
-    """Scores answers by asking a decoder. `say` is told what could not be read.
+    """Scores answers by asking a decoder. `say` is told what was cut, and what could not be read.
 
     Raises:
         UserError: there is no such form of judging, or the constitution is empty.
@@ -114,7 +114,7 @@ class Judge:
     def _verdicts(self, questions: Sequence[Prompt]) -> list[str | None]:
         """The verdict on each question, None where none could be read; first the likeliest reply, then drawn ones."""
         found: list[str | None] = [None] * len(questions)
-        replies = [""] * len(questions)
+        replies, cut = [""] * len(questions), self.truncated
         for trial in range(self.tries):
             left = [number for number, verdict in enumerate(found) if verdict is None]
             sampling = Sampling(temperature=float(trial > 0), max_tokens=self.max_tokens)
@@ -124,6 +124,9 @@ class Judge:
                 found[left[place]] = read_verdict(answer.response.text, self.form)
         unread = [reply for reply, verdict in zip(replies, found) if verdict is None]
         self.counts.update(asked=len(found), unread=len(unread))
+        if self.truncated > cut:
+            self.say(f"{self.truncated - cut} questions lost their beginning, the principles, to fit the judge's "
+                     "context")
         if unread:
             self._say_unread(unread, len(found))
         return found

@@ -51,7 +51,7 @@ def run(step: Step) -> None:
     names = list(options.ratings) if options.objective == "ratings" else ["preference"]
     _check(step, names)
     model, tokenizer = start_encoder(source, names, step.seed), load_pair_tokenizer(source)
-    encoder = PairEncoder(tokenizer, min(options.longest, _context(model)))
+    encoder = PairEncoder(tokenizer, min(options.longest, _context(model, options.longest)))
     prompts, axes = (_rated if options.objective == "ratings" else _ranked)(step, encoder)
     batches = RankedBatches(prompts, rows=options.rows, epochs=options.epochs, pad=tokenizer.pad_token_id,
                             seed=step.seed, collate=collate_pairs)
@@ -94,9 +94,11 @@ def _check(step: Step, names: Sequence[str]) -> None:
         raise UserError(f"Prompt and answer do not fit {options.longest} tokens.", f"Raise {step.name}.longest.")
 
 
-def _context(model: Any) -> int:
-    """The most tokens of the encoder. RoBERTa's positions begin behind its padding, so that two are lost there."""
-    positions = model.config.max_position_embeddings
+def _context(model: Any, wanted: int) -> int:
+    """The most tokens of the encoder, as many as wanted where it names no bound. RoBERTa's positions begin behind its
+    padding, so that two are lost there.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None) or wanted
     return positions - 2 if "roberta" in model.config.model_type else positions
 
 

@@ -122,6 +122,19 @@ def test_what_cannot_be_read_is_asked_again_then_counted_and_named() -> None:
         judge.score([prompt("p"), prompt("q")], responses("hard", "hard"))
 
 
+def test_a_question_that_was_cut_is_said() -> None:
+    said: list[str] = []
+    judge = judge_of(longer, say=said.append)
+
+    def cuts(question: str, _: int) -> str:
+        judge.decoder.truncated += 1
+        return "Better: A"
+
+    judge.decoder.reply, judge.decoder.truncated = cuts, 5
+    judge.score([prompt()] * 2, responses("a", "bb"))
+    assert said == ["2 questions lost their beginning, the principles, to fit the judge's context"]
+
+
 def test_half_a_verdict_counts_as_a_tie_for_the_other_half() -> None:
     judge = judge_of(lambda question, _: "Better: A" if shown(question)[0] == "x" else "?")
     assert judge.score([prompt()] * 2, responses("x", "y")) == [0.75, 0.25]
