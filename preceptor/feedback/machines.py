@@ -1,10 +1,11 @@
 """Models and programs as labelers: they rank what people rank, in the same store, under names of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sql
 
-from preceptor.data.records import Comparison
+from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.data.reward import Reward
 from preceptor.feedback.records import add_comparisons, item_content
 from preceptor.feedback.store import Store, key_of
@@ -32,8 +33,7 @@ def rank_with(store: Store, judge: Reward, labeler: str, kind: str,
     if kind not in KINDS:
         raise UserError(f"A judge is a model or a program, not a '{kind}'.", f"Choose one of: {', '.join(KINDS)}.")
     had, unseen = _seen(store, labeler)
-    for first in range(0, len(unseen), AT_ONCE):
-        some = [(item, *item_content(store, item)) for item in unseen[first:first + AT_ONCE]]
+    for some in _together(store, unseen):
         scores = iter(judge.score([prompt for _, prompt, responses, _ in some for _ in responses],
                                   [response for _, _, responses, _ in some for response in responses]))
         ranked: dict[str, list[Comparison]] = {}
@@ -44,8 +44,23 @@ def rank_with(store: Store, judge: Reward, labeler: str, kind: str,
             ranked.setdefault(row["split"], []).append(one)
         for split, rankings in ranked.items():
             add_comparisons(store, rankings, split=split, who=labeler)
-        done(had + first + len(some))
+        had += len(some)
+        done(had)
     return len(unseen)
+
+
+def _together(store: Store, keys: Sequence[str]) -> Iterator[list[tuple[str, Prompt, list[Response], dict[str, Any]]]]:
+    """Items with their contents, a few at once, each of another prompt: a judge may compare the answers to one prompt.
+    """
+    some: list[tuple[str, Prompt, list[Response], dict[str, Any]]] = []
+    for item in keys:
+        one = (item, *item_content(store, item))
+        if len(some) == AT_ONCE or any(one[1].id == other[1].id for other in some):
+            yield some
+            some = []
+        some.append(one)
+    if some:
+        yield some
 
 
 def in_order(scores: Sequence[float]) -> list[list[int]]:

@@ -186,6 +186,12 @@ def test_a_judge_labels_a_store_and_goes_on_where_it_stopped(small_store: Store)
     assert rank_with(small_store, again, "judge", "model") == 0
 
 
+def test_items_of_one_prompt_are_ranked_apart(small_store: Store) -> None:
+    add_items(small_store, [(prompt(), responses("a", "bb")), (prompt(), responses("ccc", "dddd"))], overlap=0)
+    judge = judge_of(longer)
+    assert rank_with(small_store, judge, "judge", "model") == 2 and judge.counts["asked"] == 4
+
+
 def test_scores_do_not_depend_on_the_order_of_answers() -> None:
     texts, draw = ["a", "bb", "cc", "dddd", "bb", "eeeee"], random.Random(0)
     expected = dict(zip(texts, judge_of(longer).score([prompt()] * 6, responses(*texts))))
