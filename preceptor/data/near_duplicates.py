@@ -5,6 +5,7 @@ smallest hashes of that set are its sketch; two sketches estimate the Jaccard si
 error below 0.06 (Broder 1997, "On the resemblance and containment of documents", section 4).
 """
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,39 @@ def near_duplicates(texts: Sequence[str], threshold: float = 0.7) -> list[tuple[
     return pairs
 
 
+class NearDuplicateIndex:
+    """Near-duplicates of what was added before, one text at a time: what `near_duplicates` finds, as a stream.
+
+    A text takes 64 hashes and up to 8 places in the table of leaders, about 2 KB.
+    """
+
+    def __init__(self, threshold: float = 0.7) -> None:
+        self.threshold = threshold
+        self.names: list[str] = []
+        self._hashes, self._ends = array("Q"), array("Q", [0])
+        self._leaders: dict[int, list[int]] = {}
+
+    def find(self, hashes: Sequence[int]) -> tuple[str, float] | None:
+        """The most similar text before this sketch that reaches the threshold, and its estimated similarity."""
+        own, best = frozenset(hashes), None
+        for index in sorted({leader for value in hashes[:BANDS] for leader in self._leaders.get(value, ())}):
+            other = frozenset(self._hashes[self._ends[index]:self._ends[index + 1]])
+            if alike(other, own, self.threshold):
+                similarity = resemblance(other, own)
+                if best is None or similarity > best[1]:
+                    best = (self.names[index], similarity)
+        return best
+
+    def add(self, name: str, hashes: Sequence[int]) -> None:
+        """Remember a text under its name."""
+        for value in hashes[:BANDS]:
+            if len(found := self._leaders.setdefault(value, [])) < LEADERS:
+                found.append(len(self.names))
+        self.names.append(name)
+        self._hashes.extend(hashes)
+        self._ends.append(len(self._hashes))
+
+
 def sketch(text: str) -> list[int]:
     """The smallest hashes of a text's 8-grams, ascending, distinct, at most 64."""
     letters = "".join(text.lower().split()).ljust(GRAM, "\0")
@@ -59,3 +93,9 @@ def alike(first: frozenset[int], second: frozenset[int], threshold: float) -> bo
         limit = sorted(union)[SKETCH - 1]  # a full sketch says nothing of what lies beyond its 64th hash
         return sum(value <= limit for value in shared) >= threshold * size
     return len(shared) >= threshold * size
+
+
+def resemblance(first: frozenset[int], second: frozenset[int]) -> float:
+    """The Jaccard similarity that two sketches estimate; exact for texts of under 64 grams."""
+    union = sorted(first | second)[:SKETCH]
+    return sum(value in first and value in second for value in union) / len(union)

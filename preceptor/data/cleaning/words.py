@@ -1,0 +1,39 @@
+"""Words, sentences and lines of English and Chinese text, as the rules count them."""
+
+import re
+
+HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+KANA = re.compile(r"[\u3040-\u30ff]")
+WORD = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]|[^\W_]+(?:['’.\-][^\W_]+)*|[^\w\s]|_+")
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|(?<=[。！？!?；])[”’」』）]*|\n+")
+TERMINAL = (".", "?", "!", '"', "'", "”", "’", "。", "？", "！", "…", "」", "』", "；")
+
+
+def split_words(text: str) -> list[str]:
+    """Words, Han characters one by one; marks of punctuation are words of their own."""
+    return WORD.findall(text)
+
+
+def counted_words(text: str, language: str) -> list[str]:
+    """What the rules on words count: what stands between spaces, in Chinese characters and marks.
+
+    A splitter that makes punctuation words of its own, as datatrove's does, fails a quarter of all well-written dialogue on
+    Gopher's share of words with letters (measured on the English books of `text/en`, 2026-11-21).
+    """
+    return split_words(text) if language == "zh" else text.split()
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences, in order; a line's end ends a sentence too."""
+    return [part.strip() for part in SENTENCE_END.split(text) if part and part.strip()]
+
+
+def has_letter(word: str) -> bool:
+    """Whether a word is more than punctuation."""
+    return any(character.isalnum() for character in word)
+
+
+def han_share(text: str) -> float:
+    """Share of Han characters among letters and digits."""
+    letters = sum(character.isalnum() for character in text)
+    return len(HAN.findall(text)) / letters if letters else 0.0
