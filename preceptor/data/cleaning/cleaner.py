@@ -93,7 +93,7 @@ class Cleaner:
         if options.gopher.on:
             drop = poor_quality(text, words, language, options.gopher)
         if drop is None and options.repetition.on:
-            drop = repetitive(text, words, options.repetition)
+            drop = repetitive(text, words, language, options.repetition)
         if drop is None and options.fineweb.on:
             drop = fineweb(text, words, language, options.fineweb)
         if drop is None and options.chinese.on and language == "zh":

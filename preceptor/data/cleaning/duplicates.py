@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from preceptor.data.cleaning.options import DuplicateOptions
 from preceptor.data.cleaning.verdict import Change, Drop
-from preceptor.data.cleaning.words import SENTENCE_END
+from preceptor.data.cleaning.words import sentence_pieces
 from preceptor.data.near_duplicates import NearDuplicateIndex, sketch
 
 
@@ -64,10 +64,3 @@ class Memory:
                 digest = blake2b(run.encode("utf-8", "surrogatepass"), digest_size=8).digest()
                 runs.append((first, int.from_bytes(digest, "little")))
         return runs
-
-
-def sentence_pieces(text: str) -> list[str]:
-    """Sentences with the white space behind them: joined, they are the text."""
-    ends = [found.end() for found in SENTENCE_END.finditer(text) if found.end() > 0]
-    cuts = [0, *ends, len(text)]
-    return [text[start:end] for start, end in zip(cuts, cuts[1:]) if end > start]

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from preceptor.data.cleaning.options import GopherOptions, RepetitionOptions
 from preceptor.data.cleaning.verdict import Drop, first_over, first_under
 from preceptor.data.cleaning.words import has_letter
@@ -38,10 +40,11 @@ def poor_quality(text: str, words: Sequence[str], language: str, options: Gopher
                             ("gopher: stop words", stop_words, options.least_stop_words)]))
 
 
-def repetitive(text: str, words: Sequence[str], options: RepetitionOptions) -> Drop | None:
+def repetitive(text: str, words: Sequence[str], language: str, options: RepetitionOptions) -> Drop | None:
     """Whether lines, paragraphs or runs of words make up too much of a text by being said again.
 
     Shares are of the characters of the whole text. Runs said before are counted without overlap, from left to right.
+    Chinese words are characters here, and about two of them make a word: its runs are twice as long.
     """
     size = max(1, len(text))
     paragraphs, lines = PARAGRAPHS.split(text.strip()), LINES.split(text)
@@ -51,13 +54,53 @@ def repetitive(text: str, words: Sequence[str], options: RepetitionOptions) -> D
     repeated, characters = _said_before(lines)
     drop = drop or first_over([("repetition: lines", repeated / len(lines), options.lines),
                                ("repetition: line characters", characters / size, options.line_characters)])
+    if drop:
+        return drop
+    scale = 2 if language == "zh" else 1
+    runs = _Runs(words)
     for length, most in options.top.items():
-        if drop is None and len(words) >= length:
-            drop = first_over([(f"repetition: top {length}-gram", _most_frequent(words, length) / size, most)])
+        if runs.most_of_one(length * scale) > most * size:
+            drop = drop or first_over([(f"repetition: top {length}-gram",
+                                        _most_frequent(words, length * scale) / size, most)])
     for length, most in options.repeated.items():
-        if drop is None:
-            drop = first_over([(f"repetition: repeated {length}-grams", _runs_before(words, length) / size, most)])
+        if drop is None and runs.most_said_before(length * scale) > most * size:
+            drop = first_over([(f"repetition: repeated {length}-grams",
+                                _runs_before(words, length * scale) / size, most)])
     return drop
+
+
+class _Runs:
+    """Upper bounds on what runs of words can add up to, by array: most texts are far below the limits, and the exact
+    counts, word by word, take most of the time of cleaning."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        numbers: dict[str, int] = {}
+        self.ids = np.array([numbers.setdefault(word, len(numbers)) for word in words], np.uint64)
+        self.starts = np.concatenate([[0], np.cumsum([len(word) for word in words], dtype=np.int64)])
+
+    def _hashes(self, length: int) -> np.ndarray:
+        count = max(0, len(self.ids) - length + 1)
+        hashes = np.zeros(count, np.uint64)
+        for offset in range(length if count else 0):
+            hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + self.ids[offset:offset + count] + np.uint64(1)
+        return hashes
+
+    def most_of_one(self, length: int) -> int:
+        """Characters in all occurrences of a run, spaces included, for the run with the most."""
+        hashes = self._hashes(length)
+        if not len(hashes):
+            return 0
+        _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+        return int(((self.starts[first + length] - self.starts[first] + length - 1) * counts).max())
+
+    def most_said_before(self, length: int) -> int:
+        """Characters in runs that are not the first of their kind, overlapping ones counted twice."""
+        hashes = self._hashes(length)
+        _, first = np.unique(hashes, return_index=True)
+        later = np.ones(len(hashes), bool)
+        later[first] = False
+        places = np.flatnonzero(later)
+        return int((self.starts[places + length] - self.starts[places]).sum())
 
 
 def _said_before(parts: Sequence[str]) -> tuple[int, int]:

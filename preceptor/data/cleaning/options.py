@@ -85,7 +85,8 @@ class GopherOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RepetitionOptions:
-    """Gopher's table A1: repeated lines, paragraphs and runs of words, by the share of characters in them."""
+    """Gopher's table A1: repeated lines, paragraphs and runs of words, by the share of characters in them. Runs of
+    Chinese are of twice as many characters."""
 
     on: bool = True
     """Whether this family works."""
@@ -133,7 +134,7 @@ class FineWebOptions:
     most_short: float = 0.67
     """Share of lines of at most `short` characters, at most."""
     short: int = 30
-    """Characters up to which a line is short; a Chinese line is short at a third of them."""
+    """Characters up to which a line is short; a Chinese line is short at a fifth of them."""
     most_repeated: float = 0.1
     """Share of characters in lines said before, at most. (The paper's figure; datatrove's default is 0.01.)"""
     most_breaks: float = 0.3

@@ -57,7 +57,7 @@ def fineweb(text: str, words: Sequence[str], language: str, options: FineWebOpti
     if not lines:
         return Drop("fineweb: empty", 0, 0)
     chinese = language == "zh"
-    short = options.short // 3 if chinese else options.short
+    short = options.short // 5 if chinese else options.short
     seen: set[str] = set()
     repeated = sum(len(line) for line in lines if line in seen or seen.add(line))
     return (first_under([("fineweb: lines without an end", sum(line.endswith(TERMINAL) for line in lines) / len(lines),

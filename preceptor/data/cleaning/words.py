@@ -23,9 +23,15 @@ def counted_words(text: str, language: str) -> list[str]:
     return split_words(text) if language == "zh" else text.split()
 
 
+def sentence_pieces(text: str) -> list[str]:
+    """Sentences with the white space behind them: joined, they are the text. A line's end ends a sentence too."""
+    cuts = [0, *(found.end() for found in SENTENCE_END.finditer(text)), len(text)]
+    return [text[start:end] for start, end in zip(cuts, cuts[1:]) if end > start]
+
+
 def split_sentences(text: str) -> list[str]:
-    """Sentences, in order; a line's end ends a sentence too."""
-    return [part.strip() for part in SENTENCE_END.split(text) if part and part.strip()]
+    """Sentences, in order."""
+    return [piece.strip() for piece in sentence_pieces(text) if piece.strip()]
 
 
 def has_letter(word: str) -> bool:
