@@ -104,7 +104,7 @@ def _table(summary: Any) -> str:
     read = max(1, summary.read.total())
     lines = [f"{summary.read.total():,} documents read, {summary.kept.total():,} kept "
              f"({summary.kept.total() / read:.1%})"]
-    for title, rules in (("dropped", summary.dropped), ("changed", summary.changed), ("not read", summary.problems)):
+    for title, rules in (("dropped", summary.dropped), ("changed", summary.changed), ("no text", summary.problems)):
         counts = {rule: count if isinstance(count, int) else count.total() for rule, count in rules.items()}
         for rule, count in sorted(counts.items(), key=lambda one: -one[1]):
             lines.append(f"  {title:9} {count:>9,}  {rule}")
