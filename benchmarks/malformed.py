@@ -2,11 +2,11 @@
 
     python benchmarks/malformed.py --json
 
-Writes 10,000 files (--quick: 500) into a temporary folder: well-formed ones of every format that `preceptor data` reads,
-damaged by truncation, flipped bytes, spliced and repeated parts, wrong names, broken compression; and the bombs by
-name: nested HTML, XML entities, zip and gzip bombs, hostile EPUB paths, huge lines, bad UTF-8, empty files. Then it
-reads them in one pass. The last line is one object: files, those accounted for, documents, problems by kind, processes
-killed, seconds of the slowest file.
+Writes 10,000 files (--quick: 500) into a temporary folder: well-formed ones of every format that `preceptor data`
+reads, damaged by truncation, flipped bytes, spliced and repeated parts, wrong names, broken compression; and the
+bombs by name: nested HTML, XML entities, zip and gzip bombs, hostile EPUB paths, huge lines, bad UTF-8, empty files.
+Then it reads them in one pass. The last line is one object: files, those accounted for, documents, problems by kind,
+processes killed, seconds of the slowest file.
 """
 
 import argparse
@@ -128,10 +128,12 @@ def well_formed() -> list[tuple[str, bytes]]:
         "{{Infobox|a=b}}&lt;ref&gt;x&lt;/ref&gt;</text></revision></page>" for n in range(5)) + "</mediawiki>").encode()
     return [("t.txt", text), ("t.txt.gz", gzip.compress(text)), ("t.txt.bz2", bz2.compress(text)),
             ("t.txt.xz", lzma.compress(text)), ("m.md", b"# Title\n\n" + text), ("l.jsonl", lines),
-            ("l.jsonl.gz", gzip.compress(lines)), ("p.html", PAGE), ("w.xml", wiki), ("w.xml.bz2", bz2.compress(wiki)),
+            ("l.jsonl.gz", gzip.compress(lines)), ("p.html", PAGE), ("w.xml", wiki),
+            ("w.xml.bz2", bz2.compress(wiki)),
             ("b.epub", epub({"c1.xhtml": PAGE, "c2.xhtml": PAGE}, ["c1.xhtml", "c2.xhtml"])),
             ("a.warc", archive(PAGE)), ("a.warc.gz", gzip.compress(archive(PAGE))), ("d.pdf", pdf("The bees hum.")),
-            ("t.parquet", _parquet()), ("a.warc.wet.gz", gzip.compress(conversion("The bees hum.".encode())))]
+            ("t.parquet", _parquet()),
+            ("a.warc.wet.gz", gzip.compress(conversion(b"The bees hum.")))]
 
 
 def _parquet() -> bytes:
@@ -200,7 +202,8 @@ def bombs() -> list[tuple[str, bytes]]:
                "</mediawiki>")
     return [
         ("empty.txt", b""), ("empty.html", b""), ("empty.jsonl", b""), ("empty.gz", b""), ("empty.epub", b""),
-        ("blank.txt", b" \n" * 1000), ("nothing.unknown", b"\0\1\2\3" * 50), ("latin.txt", "h\xf4tel ".encode("latin-1")),
+        ("blank.txt", b" \n" * 1000), ("nothing.unknown", b"\0\1\2\3" * 50),
+        ("latin.txt", "h\xf4tel ".encode("latin-1")),
         ("badutf8.txt", b"ok \xc3\x28 \xa0\xa1 \xf0\x28\x8c\xbc" * 50), ("utf16.txt", "蜜蜂嗡嗡".encode("utf-16")),
         ("nul.txt", b"\0" * 100_000), ("line.txt", b"a" * 5_000_000), ("line.jsonl", b'{"text": "' + b"a" * 30_000_000),
         ("array.jsonl", b"[" * 200_000), ("deep.jsonl", b'{"a":' * 50_000), ("half.jsonl", b'{"text": "\\ud83d"}\n'),

@@ -3,10 +3,10 @@
     python benchmarks/near_duplicates.py --json
 
 100,000 documents (--quick: 10,000) of random words, half in English letters and half in Chinese, about 1,500 bytes
-each. One in ten is a copy of an earlier one in which a share of the characters was changed; one in twenty shares a third of its
-text with an earlier one and is no duplicate (Jaccard similarity about 0.2). The last line is one object: processor
-seconds of the deduplication alone, peak memory of the process, and for each language the recall of the copies, the
-precision of what was found, and how often the neighbour named is the right one.
+each. One in ten is a copy of an earlier one in which a share of the characters was changed; one in twenty shares a
+third of its text with an earlier one and is no duplicate (Jaccard similarity about 0.2). The last line is one object:
+processor seconds of the deduplication alone, peak memory of the process, and for each language the recall of the
+copies, the precision of what was found, and how often the neighbour named is the right one.
 """
 
 import argparse

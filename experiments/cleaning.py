@@ -4,9 +4,10 @@
 
 Raw text is real prose (the `text` packs, English and Chinese, cut into passages) with the flaws of crawled pages laid
 on it at stated rates: menus and notices around the text, pages of adverts, whole pages said again with small changes,
-broken encodings, passages that repeat one line, pages in other languages. Cleaned text is what `preceptor data` keeps of it,
-untouched by hand. Two models of one size see the same number of tokens of either, of one vocabulary trained on both;
-the measure is bits per byte on clean held-out passages. Better is more: `improvement` is 1 minus the ratio of cleaned to raw.
+broken encodings, passages that repeat one line, pages in other languages. Cleaned text is what `preceptor data` keeps
+of it, untouched by hand. Two models of one size see the same number of tokens of either, of one vocabulary trained on
+both; the measure is bits per byte on clean held-out passages. More is better: `improvement` is 1 minus the ratio of
+cleaned to raw.
 
 The last line is one object: bits per byte of both sides for each seed, the improvement with a 95 % interval over seeds,
 and what cleaning kept.

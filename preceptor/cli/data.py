@@ -41,7 +41,8 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", help="files, folders and patterns: WARC, WET, WAT, HTML, Wikipedia XML, "
                         "EPUB, PDF, text, Markdown, JSONL, Parquet; compressed or not")
     parser.add_argument("--set", action="append", default=[], metavar="FAMILY.option=value",
-                        help="change a rule: gopher.least_words=20, c4.on=true, reading.extractor=fast (docs/corpora.md)")
+                        help="change a rule: gopher.least_words=20, c4.on=true, reading.extractor=fast "
+                        "(docs/corpora.md)")
 
 
 def options_of(settings: Sequence[str]) -> tuple[Any, Any]:

@@ -32,8 +32,8 @@ def add_records(verbs: argparse._SubParsersAction) -> None:
     tokens.add_argument("corpus", type=Path, help="documents (.jsonl, text), or a folder, also of 'data clean'")
     tokens.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
     tokens.add_argument("--out", type=Path, required=True, help="folder to write")
-    tokens.add_argument("--weight", action="append", default=[], metavar="SOURCE=W", help="share of a source; with any, "
-                        "every source needs one")
+    tokens.add_argument("--weight", action="append", default=[], metavar="SOURCE=W", help="share of a source; with "
+                        "any, every source needs one")
     tokens.add_argument("--tokens", type=int, help="tokens of the mixture (default: those of the corpus)")
     tokens.add_argument("--most-epochs", type=float, default=4.0, help="passes over a source at most (4)")
     tokens.add_argument("--seed", type=int, default=0)
@@ -117,7 +117,8 @@ def _split(options: argparse.Namespace) -> None:
     for name, some in sides.items():
         write_jsonl(options.out / f"{name}.jsonl", some)
         mix = Counter(document.source for document in some)
-        print(f"{name}: {len(some):,} documents; " + ", ".join(f"{source} {count}" for source, count in mix.most_common(8)))
+        shown = ", ".join(f"{source} {count}" for source, count in mix.most_common(8))
+        print(f"{name}: {len(some):,} documents; {shown}")
 
 
 def _tokenize(options: argparse.Namespace) -> None:

@@ -36,9 +36,9 @@ class SourceBlock(PipelineStep):
     name = "preceptor sources"
     type = "READER"
 
-    def __init__(self, sources: Sequence[str | Path], options: ReadingOptions = ReadingOptions()) -> None:
+    def __init__(self, sources: Sequence[str | Path], options: ReadingOptions | None = None) -> None:
         super().__init__()
-        self.sources, self.options = sources, options
+        self.sources, self.options = sources, options or ReadingOptions()
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> Iterable[Piece]:
         """The documents of the files of this task."""
@@ -48,7 +48,8 @@ class SourceBlock(PipelineStep):
                 self.stat_update(f"not read: {found.problem.what}")
             for document in found.documents:
                 known = {"source": document.source, "language": document.language, "license": document.license}
-                yield Piece(document.text, document.id, metadata={name: value for name, value in known.items() if value})
+                said = {name: value for name, value in known.items() if value}
+                yield Piece(document.text, document.id, metadata=said)
 
 
 class RulesBlock(BaseFilter):
@@ -56,9 +57,9 @@ class RulesBlock(BaseFilter):
 
     name = "preceptor rules"
 
-    def __init__(self, options: CleaningOptions = CleaningOptions(), exclusion_writer: Any = None) -> None:
+    def __init__(self, options: CleaningOptions | None = None, exclusion_writer: Any = None) -> None:
         super().__init__(exclusion_writer)
-        self.options = replace(options, duplicates=DuplicateOptions(on=False))
+        self.options = replace(options or CleaningOptions(), duplicates=DuplicateOptions(on=False))
         self._cleaner: Cleaner | None = None
 
     def filter(self, doc: Piece) -> bool | tuple[bool, str]:

@@ -26,7 +26,8 @@ def epochs_of(tokens: Mapping[str, int], weights: Mapping[str, float], total: in
             raise UserError(f"There is no source '{name}' to give a weight.", nearest(name, tokens))
     for name in tokens:
         if weights.get(name, -1.0) < 0:
-            raise UserError(f"The source '{name}' has no weight, or one below 0.", "Give each source one; 0 leaves it out.")
+            raise UserError(f"The source '{name}' has no weight, or one below 0.",
+                            "Give each source one; 0 leaves it out.")
     whole = sum(weights.values())
     if not whole:
         raise UserError("All weights are 0.", "Give at least one source a weight.")

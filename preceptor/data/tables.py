@@ -156,8 +156,8 @@ def _read_hdf5(path: Path) -> list[Row]:
             columns = {}
             for name in file.attrs["columns"]:
                 group = file["columns"][name.replace("/", "\\")]
-                values = group["values"].asstr()[:] if group["values"].dtype.kind == "O" else group["values"][:].tolist()
-                there = iter(values)
+                values = group["values"]
+                there = iter(values.asstr()[:] if values.dtype.kind == "O" else values[:].tolist())
                 columns[name] = [next(there) if known else None for known in group["known"][:]]
             return _rows(columns, int(file.attrs["rows"]))
     except (OSError, KeyError, StopIteration) as error:

@@ -81,7 +81,8 @@ def _by_source(rules: Mapping[str, Counter[str]], read: Counter[str]) -> Table:
     columns: list[tuple[Text | str, Sequence[str]]] = [(source, [source]) for source in largest]
     if others := [source for source in read if source not in largest]:
         columns.append((text("cleaning.others"), others))
-    head = [both("cleaning.rule"), *(both(name) if callable(name) else Markup("{}").format(name) for name, _ in columns)]
+    names = (both(name) if callable(name) else Markup("{}").format(name) for name, _ in columns)
+    head = [both("cleaning.rule"), *names]
     rows = []
     for rule, counts in sorted(rules.items(), key=lambda one: -one[1].total()):
         shares = (sum(counts[source] for source in sources) / max(1, sum(read[source] for source in sources))

@@ -14,8 +14,10 @@ RUN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
 FROM_LENGTH = 200  # Han characters from which a text without marks is suspect
 
 # Frequent characters whose form differs between the scripts, pair by pair.
-SIMPLIFIED = "国们这时来对为说过还会个学没现经发开后当样动进种关问长间车见电话听让觉应该认识万与业东丝两严丧丰临丽举义乌乐习书买乱争亏云亚产亲亿仅从仑仓仪价众优伟传伤伦体余佣侠侣侦侧侨"
-TRADITIONAL = "國們這時來對為說過還會個學沒現經發開後當樣動進種關問長間車見電話聽讓覺應該認識萬與業東絲兩嚴喪豐臨麗舉義烏樂習書買亂爭虧雲亞產親億僅從侖倉儀價眾優偉傳傷倫體餘傭俠侶偵側僑"
+SIMPLIFIED = ("国们这时来对为说过还会个学没现经发开后当样动进种关问长间车见电话听让觉应该认识万与业东丝两严丧丰"
+              "临丽举义乌乐习书买乱争亏云亚产亲亿仅从仑仓仪价众优伟传伤伦体余佣侠侣侦侧侨")
+TRADITIONAL = ("國們這時來對為說過還會個學沒現經發開後當樣動進種關問長間車見電話聽讓覺應該認識萬與業東絲兩嚴喪豐"
+               "臨麗舉義烏樂習書買亂爭虧雲亞產親億僅從侖倉儀價眾優偉傳傷倫體餘傭俠侶偵側僑")
 # Function words of the classical and of the modern language. Those that both use (以, 不, 而 in set phrases) are out.
 CLASSICAL = re.compile("[之乎者也矣焉哉兮曰吾汝尔其乃弗耳耶欤孰]")
 MODERN = re.compile("的|了|是|在|这|那|们|吗|呢|吧|着|個|个|這|們|嗎|說|说|很|把|被|没|沒|都|就|我|你|他|她|它")

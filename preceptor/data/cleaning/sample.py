@@ -27,5 +27,5 @@ def sample(sources: Sequence[str | Path], options: ReadingOptions, count: int) -
                 break
         documents += mine[:wanted]
     if not documents:
-        raise UserError("The sources hold no document.", "Run 'preceptor data clean' to see why each file was not read.")
+        raise UserError("The sources hold no document.", "Run 'preceptor data clean' to see why none was read.")
     return documents

@@ -1,4 +1,4 @@
-"""The rules of C4 (Raffel et al. 2020, JMLR 21(140), section 2.2) and FineWeb (Penedo et al. 2024, arXiv 2406.17557)."""
+"""Rules of C4 (Raffel et al. 2020, JMLR 21(140), section 2.2) and FineWeb (Penedo et al. 2024, arXiv 2406.17557)."""
 
 import re
 from collections import Counter

@@ -17,8 +17,8 @@ def split_words(text: str) -> list[str]:
 def counted_words(text: str, language: str) -> list[str]:
     """What the rules on words count: what stands between spaces, in Chinese characters and marks.
 
-    A splitter that makes punctuation words of its own, as datatrove's does, fails a quarter of all well-written dialogue on
-    Gopher's share of words with letters (measured on the English books of `text/en`, 2026-11-21).
+    A splitter that makes words of punctuation, as datatrove's does, fails 114 of 506 well-written English documents on
+    Gopher's share of words with letters: dialogue has many marks (2026-11-21).
     """
     return split_words(text) if language == "zh" else text.split()
 

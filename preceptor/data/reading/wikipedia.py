@@ -1,7 +1,7 @@
 """Wikipedia XML dumps: articles one by one, as an event stream, so that a dump of any size fits in memory.
 
-Only articles (namespace 0) that are no redirects are taken, the others are counted. Entities that a document defines itself are refused: no
-dump has any, and expanding them is how a small file becomes a large one ("billion laughs").
+Only articles (namespace 0) that are no redirects are taken, the others are counted. Entities that a document defines
+itself are refused: no dump has any, and expanding them is how a small file becomes a large one ("billion laughs").
 """
 
 from collections.abc import Iterator

@@ -55,8 +55,8 @@ def test_personal_data_is_masked_and_the_change_shows_none_of_it(text: str, kind
 
 @pytest.mark.parametrize("text", [
     "In 1998, 1,234,567 people paid $29.99.", "Version 10.0.0.1 and 127.0.0.1", "ISBN 978-0-306-40615-7",
-    "身份证号110105194912310021。", "order 4111 1111 1111 1112", "2026-11-21 13:45", "e@mail is not", "11010519491331002X",
-    "pi is 3.14159265358979", "@nora said", "a@b", "第12345678901234567890号",
+    "身份证号110105194912310021。", "order 4111 1111 1111 1112", "2026-11-21 13:45", "e@mail is not",
+    "11010519491331002X", "pi is 3.14159265358979", "@nora said", "a@b", "第12345678901234567890号",
 ])
 def test_numbers_that_are_nobodys_stay(text: str) -> None:
     assert masked(text, PersonalOptions()) == (text, [])
@@ -75,8 +75,8 @@ def test_check_digits_catch_every_single_wrong_digit() -> None:
 
 def test_boilerplate_goes_and_prose_that_names_it_stays() -> None:
     long = "The firm's cookie policy was the subject of a long trial. " * 5
-    text = "\n".join(["Home", "Bees hum in spring.", "© 2024 Bee Corp. All rights reserved", "版权所有 蜜蜂公司", "立即购买，包邮",
-                      long, "Read more", "He went home."])
+    text = "\n".join(["Home", "Bees hum in spring.", "© 2024 Bee Corp. All rights reserved", "版权所有 蜜蜂公司",
+                      "立即购买，包邮", long, "Read more", "He went home."])
     clean, changes = without_boilerplate(text, BoilerplateOptions())
     assert clean.split("\n") == ["Bees hum in spring.", long, "He went home."]
     assert {change.rule: change.count for change in changes} == {"boilerplate: notice": 4, "boilerplate: advert": 1}

@@ -40,9 +40,11 @@ ONLY_DUPLICATES = CleaningOptions(
 
 def _prose(draw: random.Random, chinese: bool, sentences: int) -> str:
     if chinese:
-        letters = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
+        letters = ("的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年"
+                   "动同工也能下过子说产种面而方后多定行学法所民得经")
         return "".join("".join(draw.choices(letters, k=draw.randint(8, 20))) + "。" for _ in range(sentences))
-    words = [f"{a}{b}{c}" for a in ("ba", "ke", "mo", "tri", "su") for b in ("la", "ne", "ro", "ti") for c in ("", "s", "n")]
+    words = [f"{a}{b}{c}" for a in ("ba", "ke", "mo", "tri", "su") for b in ("la", "ne", "ro", "ti")
+             for c in ("", "s", "n")]
     return " ".join(" ".join(draw.choices(words, k=draw.randint(6, 14))).capitalize() + "." for _ in range(sentences))
 
 
@@ -114,7 +116,8 @@ def test_contamination_names_the_record_and_counts_runs(tmp_path: Path) -> None:
     index = EvaluationIndex(ContaminationOptions(against=(str(tmp_path),)))
     drop = index.contaminated(f"Somebody asked: “{question.upper()}?” and left.")
     assert drop.neighbour == "quiz:q1" and drop.score == len(question.split()) - 12
-    assert index.contaminated("他说：小明有三个苹果；小红比小明多两个苹果。请问他们两个人一共有多少个苹果？").neighbour == "quiz:q1"
+    said = "他说：小明有三个苹果；小红比小明多两个苹果。请问他们两个人一共有多少个苹果？"
+    assert index.contaminated(said).neighbour == "quiz:q1"
     assert index.contaminated(" ".join(question.split()[:12])) is None
     with pytest.raises(UserError, match="no evaluation records"):
         EvaluationIndex(ContaminationOptions(against=(str(tmp_path / "none"),)))

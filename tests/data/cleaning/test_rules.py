@@ -152,7 +152,8 @@ def test_text_in_no_language_is_unsure() -> None:
 
 
 MODERN = "蜜蜂在花园里嗡嗡作响，养蜂人听着它们的声音，知道春天已经来了。她说今年的花开得很好。"
-CLASSICAL = "学而时习之，不亦说乎？有朋自远方来，不亦乐乎？人不知而不愠，不亦君子乎？曾子曰：吾日三省吾身。其为人也孝弟，而好犯上者，鲜矣。"
+CLASSICAL = ("学而时习之，不亦说乎？有朋自远方来，不亦乐乎？人不知而不愠，不亦君子乎？"
+             "曾子曰：吾日三省吾身。其为人也孝弟，而好犯上者，鲜矣。")
 
 
 @pytest.mark.parametrize(("text", "options", "rule"), [
@@ -165,7 +166,8 @@ CLASSICAL = "学而时习之，不亦说乎？有朋自远方来，不亦乐乎�
     (CLASSICAL * 2, ChineseOptions(), None),
     (CLASSICAL * 2, ChineseOptions(keep_classical=False), "chinese: classical"),
     (MODERN * 3, ChineseOptions(script="traditional"), "chinese: simplified"),
-    ("蜂兒們這時來對著園裡的花說話，電車開過，學生聽見。" * 4, ChineseOptions(script="simplified"), "chinese: traditional"),
+    ("蜂兒們這時來對著園裡的花說話，電車開過，學生聽見。" * 4, ChineseOptions(script="simplified"),
+     "chinese: traditional"),
 ])
 def test_chinese(text: str, options: ChineseOptions, rule: str | None) -> None:
     assert _rule(poor_chinese(text, options)) == rule
