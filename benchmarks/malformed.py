@@ -116,7 +116,8 @@ def _as_is(content: bytes, draw: random.Random) -> bytes:
 
 PAGE = ("<!DOCTYPE html><html><head><meta charset='utf-8'><title>Bees</title></head><body><nav>Home | About</nav>"
         "<article><h1>Bees</h1>" + "<p>The bees of the garden hum in the morning, and the keeper listens. "
-        "蜜蜂在清晨的花园里嗡嗡作响。</p>" * 8 + "</article><footer>All rights reserved</footer></body></html>").encode()
+        "蜜蜂在清晨的花园里嗡嗡作响。</p>" * 8 + "</article>"
+        "<footer>All rights reserved</footer></body></html>").encode()
 
 
 def well_formed() -> list[tuple[str, bytes]]:
