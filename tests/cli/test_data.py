@@ -33,7 +33,7 @@ def raw(tmp_path: Path) -> Path:
     names = ("spring", "summer", "autumn", "winter", "rain", "snow", "dusk", "dawn")
     rows = [{"id": name, "text": _page(name), "source": ("web", "books")[place % 2]}
             for place, name in enumerate(names)]
-    rows += [{"id": "twice", "text": rows[0]["text"], "source": "books"}, {"id": "short", "text": "Too short."},
+    rows += [{"id": "twice", "text": rows[0]["text"], "source": "books"}, {"id": "short", "text": "Too short. <script>alert(1)</script>"},
              {"id": "mail", "text": _page("mist") + " Write to nora@example.org today."}]
     write_jsonl(folder / "a.jsonl", rows)
     (folder / "b.html").write_text(f"<html><body><nav>Home</nav><article><p>{_page('fog')}</p></article></body></html>")
@@ -47,10 +47,12 @@ def test_clean_report_split_and_tokenize(raw: Path, tmp_path: Path, capsys: pyte
     printed = capsys.readouterr().out
     assert "12 documents read, 10 kept" in printed and "duplicate: exact" in printed and "format is unknown" in printed
     page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
     assert "nora@example.org" not in page and "&lt;email&gt;" in page and "语言" in page and "twice" in page
     assert main(["data", "report", str(out), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert figures["dropped"] == {"duplicate: exact": {"books": 1}, "language: unsure": {"a": 1}}
+    assert figures["dropped"].pop("duplicate: exact") == {"books": 1}
+    assert list(figures["dropped"].values()) == [{"a": 1}]
 
     assert main(["data", "split", str(out), "--out", str(tmp_path / "sides"), "--held-out", "0.3"]) == 0
     sides = [read_table(tmp_path / f"sides/{name}.jsonl") for name in ("train", "valid")]

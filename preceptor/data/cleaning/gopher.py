@@ -58,11 +58,11 @@ def repetitive(text: str, words: Sequence[str], language: str, options: Repetiti
         return drop
     scale = 2 if language == "zh" else 1
     runs = _Runs(words)
-    for length, most in options.top.items():
+    for length, most in enumerate(options.top, start=2):
         if runs.most_of_one(length * scale) > most * size:
             drop = drop or first_over([(f"repetition: top {length}-gram",
                                         _most_frequent(words, length * scale) / size, most)])
-    for length, most in options.repeated.items():
+    for length, most in enumerate(options.repeated, start=5):
         if drop is None and runs.most_said_before(length * scale) > most * size:
             drop = first_over([(f"repetition: repeated {length}-grams",
                                 _runs_before(words, length * scale) / size, most)])

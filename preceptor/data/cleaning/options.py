@@ -5,7 +5,7 @@
     FineWeb   Penedo et al. 2024, arXiv 2406.17557, section 3.6
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +98,10 @@ class RepetitionOptions:
     """Share of characters in lines said before, at most."""
     paragraph_characters: float = 0.20
     """Share of characters in paragraphs said before, at most."""
-    top: dict[int, float] = field(default_factory=lambda: {2: 0.20, 3: 0.18, 4: 0.16})
-    """Of runs of so many words, the share of characters in the most frequent one, at most."""
-    repeated: dict[int, float] = field(
-        default_factory=lambda: {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10})
-    """Of runs of so many words, the share of characters in runs said before, at most."""
+    top: tuple[float, ...] = (0.20, 0.18, 0.16)
+    """Of runs of 2, 3 and 4 words, the share of characters in the most frequent one, at most."""
+    repeated: tuple[float, ...] = (0.15, 0.14, 0.13, 0.12, 0.11, 0.10)
+    """Of runs of 5, 6, 7, 8, 9 and 10 words, the share of characters in runs said before, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ def clean_corpus(sources: Sequence[str | Path], out: Path, reading: ReadingOptio
         UserError: a source does not exist, or `out` holds the result of other sources or options.
     """
     files = expand(sources)
-    _claim(out, {"files": json.loads(fingerprint(files)), "reading": asdict(reading), "cleaning": asdict(cleaning)})
+    _claim(out, {"files": fingerprint(files), "reading": asdict(reading), "cleaning": asdict(cleaning)})
     cleaner = Cleaner(cleaning)
     shards, cursor = _remembered(out, cleaner)
     kept: list[Document] = []
@@ -68,7 +68,7 @@ def _accounted(found: Found) -> list[dict[str, Any]]:
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Make the folder this run's, or see that it is."""
     path = out / "options.json"
-    settings = json.loads(json.dumps(settings))
+    settings = json.loads(json.dumps(settings))  # tuples are lists there
     if path.exists() and read_json(path) != settings:
         raise UserError(f"'{out}' holds the result of other sources or options.", "Give another folder with --out.")
     write_json(path, settings)

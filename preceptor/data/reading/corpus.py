@@ -4,7 +4,6 @@ The cursor is (file, piece): reading again from it yields exactly what would hav
 are passed over without extraction, which is where the time goes.
 """
 
-import json
 import lzma
 import zlib
 from collections.abc import Iterator, Sequence
@@ -105,6 +104,6 @@ def _texts(piece: Raw, process: ExtractionProcess, options: ReadingOptions) -> l
     return process.extract(piece.kind, content, charset=piece.charset, careful=False, largest=options.largest)
 
 
-def fingerprint(files: Sequence[Path]) -> str:
+def fingerprint(files: Sequence[Path]) -> list[tuple[str, int]]:
     """What a cursor belongs to: the names and sizes of the files, in order."""
-    return json.dumps([[str(path), path.stat().st_size] for path in files])
+    return [(str(path), path.stat().st_size) for path in files]

@@ -60,13 +60,13 @@ def _brute_force(text: str, words: list[str], options: RepetitionOptions) -> str
             return f"repetition: {name}s"
         if sum(map(len, before)) / len(text) > getattr(options, f"{name}_characters"):
             return f"repetition: {name} characters"
-    for length, most in options.top.items():
+    for length, most in enumerate(options.top, start=2):
         runs = [" ".join(words[n:n + length]) for n in range(len(words) - length + 1)]
         if runs:
             run, count = Counter(runs).most_common(1)[0]
             if len(run) * count / len(text) > most:
                 return f"repetition: top {length}-gram"
-    for length, most in options.repeated.items():
+    for length, most in enumerate(options.repeated, start=5):
         seen, place, characters = set(), 0, 0
         while place + length <= len(words):
             run = "".join(words[place:place + length])
