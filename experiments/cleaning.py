@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     if "PRECEPTOR_DATA" not in os.environ:
         sys.exit("Set PRECEPTOR_DATA to the folder with the text packs.")
-    passages, steps, seeds = (200, 20, 2) if options.quick else (2400, 500, 3)
+    passages, steps, seeds = (200, 8, 2) if options.quick else (2400, 500, 3)
     clean, held_out = real_passages(Path(os.environ["PRECEPTOR_DATA"]) / "text", passages)
     rows = []
     for seed in range(seeds):

@@ -36,7 +36,8 @@ def raw(tmp_path: Path) -> Path:
     rows += [{"id": "twice", "text": rows[0]["text"], "source": "books"}, {"id": "short", "text": "Too short. <script>alert(1)</script>"},
              {"id": "mail", "text": _page("mist") + " Write to nora@example.org today."}]
     write_jsonl(folder / "a.jsonl", rows)
-    (folder / "b.html").write_text(f"<html><body><nav>Home</nav><article><p>{_page('fog')}</p></article></body></html>")
+    page = f"<html><body><nav>Home</nav><article><p>{_page('fog')}</p></article></body></html>"
+    (folder / "b.html").write_text(page, encoding="utf-8")
     (folder / "c.bin").write_bytes(b"\0\1")
     return folder
 
