@@ -34,7 +34,8 @@ def raw(tmp_path: Path) -> Path:
     rows = [{"id": name, "text": _page(name), "source": ("web", "books")[place % 2]}
             for place, name in enumerate(names)]
     rows += [{"id": "twice", "text": rows[0]["text"], "source": "books"},
-             {"id": "short", "text": "Too short. <script>alert(1)</script>"}, {"id": "mail", "text": _page("mist") + " Write to nora@example.org today."}]
+             {"id": "short", "text": "Too short. <script>alert(1)</script>"},
+             {"id": "mail", "text": _page("mist") + " Write to nora@example.org today."}]
     write_jsonl(folder / "a.jsonl", rows)
     page = f"<html><body><nav>Home</nav><article><p>{_page('fog')}</p></article></body></html>"
     (folder / "b.html").write_text(page, encoding="utf-8")
