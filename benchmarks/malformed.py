@@ -40,7 +40,7 @@ def main() -> None:
     print(json.dumps(figures) if options.json else json.dumps(figures, indent=2))
 
 
-def read_all(folder: Path, seconds: float) -> dict[str, Any]:
+def read_all(folder: Path, seconds: float, extractor: str = "careful") -> dict[str, Any]:
     """Read every file of a folder; figures of what came of them."""
     from preceptor.data.reading.corpus import read_corpus
     from preceptor.data.reading.files import expand
@@ -50,7 +50,7 @@ def read_all(folder: Path, seconds: float) -> dict[str, Any]:
     problems: Counter[str] = Counter()
     documents = 0
     slowest, began = ("", 0.0), time.monotonic()
-    for found in read_corpus(files, ReadingOptions(seconds=seconds, memory=1000)):
+    for found in read_corpus(files, ReadingOptions(extractor=extractor, seconds=seconds, memory=1000)):
         documents += len(found.documents)
         if found.problem:
             problems[found.problem.what] += 1
