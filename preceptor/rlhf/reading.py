@@ -47,11 +47,15 @@ def read_policy(networks: Networks, batch: Batch, temperature: float, *, whole: 
     if not (whole or against_reference or networks.mask):
         return Reading(answer_log_probs(networks.policy, batch, temperature))
     chosen = actions(batch)
-    policy, mask, reference = networks.policy, networks.mask, networks.reference
+    policy, mask = networks.policy, networks.mask
     inputs = [batch["targets"][chosen], hidden_states(policy, batch)[chosen]]
     with torch.no_grad():
         inputs.append(mask.hidden(batch)[chosen] if mask else inputs[0])
-        inputs.append(hidden_states(reference, batch)[chosen] if against_reference else inputs[0])
+        if against_reference:
+            with networks.as_reference() as reference:
+                inputs.append(hidden_states(reference, batch)[chosen])
+        else:
+            inputs.append(inputs[0])
 
     def rows(targets: Tensor, hidden: Tensor, mask_hidden: Tensor, reference_hidden: Tensor) -> Tensor:
         logits = _logits(policy, hidden) / temperature

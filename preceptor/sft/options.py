@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from preceptor.learn.options import LanguageOptions
+from preceptor.learn.options import AdapterOptions, LanguageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftOptions(LanguageOptions):
+class SftOptions(LanguageOptions, AdapterOptions):
     """How a model learns from demonstrations. Epochs, dropout and schedule are those of InstructGPT, appendix C.1."""
 
     epochs: int = 16
