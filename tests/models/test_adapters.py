@@ -1,4 +1,4 @@
-"""LoRA: off it is the model that was loaded, on it learns, and what is saved is an ordinary model that says the same."""
+"""LoRA: off it is the model that was loaded, on it learns, and what is saved is an ordinary model."""
 
 from pathlib import Path
 
