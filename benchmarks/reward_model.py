@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sides import END, SIZES, alternate, check, make_policy, make_scalar, parsed, run_side, words, work
+from sides import SIZES, alternate, check, make_policy, make_scalar, parsed, run_side, words, work
 
 PROMPT, ANSWER, PROMPTS_A_STEP, PAIRS_A_STEP = 128, 64, 8, 16
 WARM = 1  # steps before the clock starts
@@ -49,7 +49,7 @@ def main() -> None:
 def rankings(case: dict[str, Any], count: int) -> list[tuple[list[int], list[list[int]]]]:
     """Prompts, and K answers to each, the best first."""
     vocabulary = case["vocabulary"]
-    return [(words(vocabulary, PROMPT, n), [[*words(vocabulary, ANSWER - 1, 1000 * n + k), END]
+    return [(words(vocabulary, PROMPT, n), [words(vocabulary, ANSWER, 1000 * n + k)
                                            for k in range(1, 1 + case["k"])]) for n in range(count)]
 
 

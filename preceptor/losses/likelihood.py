@@ -93,8 +93,9 @@ def selected_log_probs(
     if temperature <= 0:
         raise ValueError(f"the temperature of a log-probability must be positive, not {temperature}")
     rows = chunk or max(1, CHUNK // len(weight))
+    learned = torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (hidden, weight, bias))
     return _SelectedLogProbs.apply(hidden, weight, bias, targets, temperature, rows,
-                                   len(targets) * len(weight) <= held)
+                                   learned and len(targets) * len(weight) <= held)
 
 
 class _SelectedLogProbs(torch.autograd.Function):
@@ -107,7 +108,6 @@ class _SelectedLogProbs(torch.autograd.Function):
         if torch.is_autocast_enabled(device):  # once here, or it would cast the weight again for every chunk
             kind = torch.get_autocast_dtype(device)
         inputs = hidden.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
-        keep = keep and any(ctx.needs_input_grad)
         logits, found = [], []
         for states, labels in zip(inputs[0].split(rows), targets.split(rows), strict=True):
             part = _widened(F.linear(states, *inputs[1:]))
