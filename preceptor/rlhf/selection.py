@@ -17,6 +17,7 @@ from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.learn.fit import fit
 from preceptor.learn.language import language_loss
+from preceptor.models.adapters import add_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.reward_model import AnswerEncoder
 from preceptor.rlhf.offline_options import SelectionOptions
@@ -40,6 +41,7 @@ def learn_from_chosen(step: Step, select: Select) -> None:
     answers = _scored_answers(step, policy, tokenizer, prompts)
     chosen = choose(prompts, answers, options, select, step.seed)
     write_jsonl(step.folder / "chosen.jsonl", (_conversation(prompt, answer) for prompt, answer in chosen))
+    add_adapter(policy, options.adapter, options.lora_rank, options.lora_alpha)  # what wrote the answers had none
     encoder = AnswerEncoder(tokenizer, context_length(policy))
     examples = [answer_example(encoder, prompt, answer) for prompt, answer in chosen]
     batches = PackedBatches(examples, rows=options.rows, length=encoder.context, pad=encoder.pad, seed=step.seed,

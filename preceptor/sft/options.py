@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from preceptor.learn.options import FitOptions, LanguageOptions
+from preceptor.learn.options import AdapterOptions, FitOptions, LanguageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftOptions(LanguageOptions):
+class SftOptions(LanguageOptions, AdapterOptions):
     """How a model learns from demonstrations. Epochs, dropout and schedule are those of InstructGPT, appendix C.1."""
 
     epochs: int = 16
