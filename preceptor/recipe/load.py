@@ -10,6 +10,7 @@ import yaml
 
 from preceptor.feedback.place import is_url
 from preceptor.recipe.options import build_options, plain
+from preceptor.recipe.rounds import expand
 from preceptor.recipe.stages import Stage, find_stage, variant
 from preceptor.run.errors import UserError, nearest
 
@@ -106,6 +107,7 @@ def _build(name: str, content: dict[str, Any], changes: list[tuple[str, Any]], t
     steps = content["steps"]
     if not isinstance(steps, list) or not steps:
         raise UserError("A recipe needs at least one step.", "List steps under 'steps:'.")
+    steps, changes = expand(steps, changes)
     for step in steps:
         _check_keys(step, {"name", "stage"}, {"needs", "options"}, "step of the recipe")
     names = [step["name"] for step in steps]
@@ -135,7 +137,8 @@ def _build(name: str, content: dict[str, Any], changes: list[tuple[str, Any]], t
 def _build_step(step: dict[str, Any], needs: dict[str, Any], options: dict[str, Any], earlier: list[str],
                 to_run: bool) -> RecipeStep:
     stage = find_stage(step["stage"], options)
-    _check_keys(needs, set(), set(stage.inputs) | set(stage.optional), f"needs of step '{step['name']}'")
+    known = {*stage.inputs, *stage.optional, *filter(stage.is_one_of_several, needs)}
+    _check_keys(needs, set(), known, f"needs of step '{step['name']}'")
     needs = {key: str(value) for key, value in needs.items() if value is not None}
     if to_run:
         _check_sources(step["name"], stage, needs, earlier)
