@@ -114,7 +114,10 @@ def _run(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, options.setting, options.set)
     from preceptor.recipe.runner import run_recipe
     folder = options.out or Path("runs") / recipe.name
-    run_recipe(recipe, folder, options.again_from)
+    source = str(Path(options.recipe).resolve()) if Path(options.recipe).is_file() else options.recipe
+    run_recipe(recipe, folder, options.again_from,
+               {"recipe": source, "settings": options.setting, "sets": options.set, "folder": str(Path.cwd()),
+                "rounds": recipe.rounds})
     from preceptor.cli.report import print_report
     print_report(folder, as_json=False)
 

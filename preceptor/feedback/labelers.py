@@ -10,7 +10,7 @@ from preceptor.feedback.store import Store, insert_new
 from preceptor.feedback.tables import labelers
 from preceptor.run.errors import UserError, nearest
 
-ROLES = ("labeler", "reviewer", "admin")  # each may do what those before it may
+ROLES = ("candidate", "labeler", "reviewer", "admin")  # each may do what those before it may
 LONGEST_NAME = 60
 
 

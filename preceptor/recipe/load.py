@@ -27,12 +27,16 @@ class RecipeStep:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Named steps in order, and the seed that every step's own seed is drawn from."""
+    """Named steps in order, and the seed that every step's own seed is drawn from.
+
+    `rounds` says of how many rounds the steps were written out; 0 where the recipe has no block of rounds.
+    """
 
     name: str
     description: str
     seed: int
     steps: tuple[RecipeStep, ...]
+    rounds: int = 0
 
     def to_yaml(self) -> str:
         """The resolved recipe, every default filled in; `load_recipe` reads it back to the same recipe."""
@@ -107,7 +111,7 @@ def _build(name: str, content: dict[str, Any], changes: list[tuple[str, Any]], t
     steps = content["steps"]
     if not isinstance(steps, list) or not steps:
         raise UserError("A recipe needs at least one step.", "List steps under 'steps:'.")
-    steps, changes = expand(steps, changes)
+    steps, changes, rounds = expand(steps, changes)
     for step in steps:
         _check_keys(step, {"name", "stage"}, {"needs", "options"}, "step of the recipe")
     names = [step["name"] for step in steps]
@@ -131,7 +135,7 @@ def _build(name: str, content: dict[str, Any], changes: list[tuple[str, Any]], t
         raise UserError(f"'seed' must be a whole number, not '{seed}'.", "Mend the value.")
     built = tuple(_build_step(step, needs[step["name"]], options[step["name"]], names[:number], to_run)
                   for number, step in enumerate(steps))
-    return Recipe(content.get("name", name), content.get("description", ""), seed, built)
+    return Recipe(content.get("name", name), content.get("description", ""), seed, built, rounds)
 
 
 def _build_step(step: dict[str, Any], needs: dict[str, Any], options: dict[str, Any], earlier: list[str],

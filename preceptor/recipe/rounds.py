@@ -45,8 +45,10 @@ def block_of(steps: Sequence[Any]) -> dict[str, Any] | None:
     return blocks[0] if blocks else None
 
 
-def expand(steps: Sequence[dict[str, Any]], changes: Changes) -> tuple[list[dict[str, Any]], list[tuple[str, Any]]]:
-    """The steps with the block's rounds written out, and the changes that were not for the block itself.
+def expand(steps: Sequence[dict[str, Any]],
+           changes: Changes) -> tuple[list[dict[str, Any]], list[tuple[str, Any]], int]:
+    """The steps with the block's rounds written out, the changes that were not for the block itself, and how many
+    rounds there are (0 without a block).
 
     `rounds` changes their number; a change of a step of the block is one of that step in every round.
 
@@ -55,7 +57,7 @@ def expand(steps: Sequence[dict[str, Any]], changes: Changes) -> tuple[list[dict
     """
     block = block_of(steps)
     if block is None:
-        return list(steps), list(changes)
+        return list(steps), list(changes), 0
     template = [{**step, "needs": dict(step.get("needs") or {}), "options": dict(step.get("options") or {})}
                 for step in _steps_of(block)]
     by_name = {step["name"]: step for step in template}
@@ -76,7 +78,7 @@ def expand(steps: Sequence[dict[str, Any]], changes: Changes) -> tuple[list[dict
     place = next(number for number, step in enumerate(steps) if step is block)
     rounds = [_numbered(step, number, begin, names) for number in range(1, count + 1) for step in template]
     after = [_referred(step, count + 1, begin, names) for step in steps[place + 1:]]
-    return [*steps[:place], *rounds, *after], left
+    return [*steps[:place], *rounds, *after], left, count
 
 
 def _steps_of(block: dict[str, Any]) -> list[dict[str, Any]]:

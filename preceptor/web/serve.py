@@ -36,7 +36,7 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
           f"--set reward.needs.comparisons={place} --from reward", flush=True)
     if browse:
         threading.Timer(1.0, webbrowser.open, [link]).start()
-    app = create_app(store, options)
+    app = create_app(store, options, run, place)
     server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False))
     try:
         server.run()

@@ -33,8 +33,8 @@ AFTER = {"name": "ladder", "stage": "s", "needs": {"model": "last.policy/model",
 
 
 def test_a_block_stands_for_the_steps_of_its_rounds() -> None:
-    steps, left = expand([{"name": "sft", "stage": "s"}, BLOCK, AFTER], [("sft.x", 1)])
-    assert left == [("sft.x", 1)]
+    steps, left, count = expand([{"name": "sft", "stage": "s"}, BLOCK, AFTER], [("sft.x", 1)])
+    assert left == [("sft.x", 1)] and count == 2
     assert [(step["name"], step.get("needs")) for step in steps] == [
         ("sft", None),
         ("labels_1", {"model": "sft", "past": None}),
