@@ -1,11 +1,11 @@
 """`preceptor label RUN`: the labelling pages over a run's store, on this machine or for a team."""
 
-import getpass
 import threading
 import webbrowser
 from pathlib import Path
 
 from preceptor.feedback.accounts import invite
+from preceptor.feedback.labelers import account_name
 from preceptor.feedback.store import Store
 from preceptor.run.errors import UserError
 from preceptor.web.options import WebOptions
@@ -26,7 +26,7 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
     except ImportError as error:
         raise UserError(f"The labelling pages need the package {error.name}.",
                         "Install it with: pip install 'preceptor[web]'") from None
-    link = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/enter/{invite(store, _me(), 'admin', _me())}"
+    link = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/enter/{invite(store, account_name(), 'admin', account_name())}"
     print(f"Labelling {run}. Stop with Ctrl-C.\n\n    {link}\n\nThis link lets you in once, as admin.",
           flush=True)
     if host not in LOCAL:
@@ -42,10 +42,3 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
         server.run()
     except SystemExit:
         raise UserError(f"Port {port} of {host} cannot be used.", "Choose another one with --port.") from None
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name
-        return "admin"
