@@ -115,7 +115,8 @@ def _referred(step: dict[str, Any], number: int, begin: dict[str, Any], names: S
             needs[key] = found[-1]
         else:
             needs |= {f"{key}_{place}": one for place, one in enumerate(found[:-1]) if one is not None}
-    options = {name: number if value == "round.number" else value for name, value in (step.get("options") or {}).items()}
+    options = {name: number if value == "round.number" else value
+               for name, value in (step.get("options") or {}).items()}
     return {**step, "needs": needs, "options": options}
 
 

@@ -26,7 +26,8 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
     except ImportError as error:
         raise UserError(f"The labelling pages need the package {error.name}.",
                         "Install it with: pip install 'preceptor[web]'") from None
-    link = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/enter/{invite(store, account_name(), 'admin', account_name())}"
+    me = account_name()
+    link = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/enter/{invite(store, me, 'admin', me)}"
     print(f"Labelling {run}. Stop with Ctrl-C.\n\n    {link}\n\nThis link lets you in once, as admin.",
           flush=True)
     if host not in LOCAL:
