@@ -32,7 +32,10 @@ class GoldQuestions:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Somebody who answered gold questions. Shares are of agreement; None where there is nothing to agree on."""
+    """Somebody who answered gold questions. Shares are of agreement; None where there is nothing to agree on.
+
+    Whether he `passes` is None until he has answered all of them.
+    """
 
     labeler: str
     role: str
@@ -64,8 +67,10 @@ def screening(store: Store) -> list[Candidate]:
     for name, labeler in all_labelers(store).items():
         if labeler["kind"] == "person" and (answered[name] or labeler["role"] == "candidate"):
             mine = [one for one in rankings if one.labeler == name]
-            found.append(Candidate(name, labeler["role"], answered[name],
-                                   **passes_screening(mine, known.ranks, known.sensitive)))
+            shares = passes_screening(mine, known.ranks, known.sensitive)
+            if answered[name] < len(known.ranks):
+                shares["passes"] = None
+            found.append(Candidate(name, labeler["role"], answered[name], **shares))
     return found
 
 

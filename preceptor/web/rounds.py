@@ -47,15 +47,16 @@ def _progress(room: Room) -> dict[str, Any]:
 
 
 def _ladder(room: Room) -> dict[str, Any]:
-    """Columns of strengths `{model: interval}`: after each round by its labelers, and of the ladder step at the end."""
+    """Columns of strengths `{model: interval}`, the newest first: of the ladder step at the end, and after each round."""
     columns: dict[str, dict[str, Interval]] = {
         str(number): dict(zip(scores.models, scores.bradley_terry))
         for number, scores in ladder(list(comparisons(room.store)), resamples=100).items()}
     final = final_ladder(room.run) if room.run is not None else None
     if final:
         columns["final"] = {model: Interval(**found["bradley_terry"]) for model, found in final["scores"].items()}
+    columns = dict(reversed(columns.items()))
     models = list(dict.fromkeys(model for column in columns.values() for model in column))
-    newest = list(columns.values())[-1] if columns else {}
+    newest = next(iter(columns.values()), {})
     models.sort(key=lambda model: -newest[model].mean if model in newest else float("inf"))
     ends = [end for one in newest.values() for end in (one.low, one.high)]
     return {"columns": columns, "models": models, "newest": newest, "low": min(ends, default=0.0),
