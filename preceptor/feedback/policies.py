@@ -56,20 +56,11 @@ class LinearUtility:
 
     def information(self, x: np.ndarray) -> float:
         """log det(I + H^-1 F), F the Fisher information of a ranking of the answers x [K, d]."""
-        half = self._told(x) @ self.whitening.T
-        small = half if half.shape[0] < half.shape[1] else half.T
-        return float(np.linalg.slogdet(np.eye(len(small)) + small @ small.T)[1])
-
-    def expecting(self, x: np.ndarray) -> "LinearUtility":
-        """The posterior when the answers x [K, d] are ranked, whatever the ranking says: H + F, the mean as it is."""
-        told = self._told(x)
-        return LinearUtility(self.mean, self.hessian + told.T @ told)
-
-    def _told(self, x: np.ndarray) -> np.ndarray:
-        """[P, d], the root of F: the item's pairs, each times the root of what it is expected to tell."""
         pairs = _pairs(x)
         p = self.chances(pairs)
-        return pairs * np.sqrt(2 / len(x) * p * (1 - p))[:, None]
+        half = pairs * np.sqrt(2 / len(x) * p * (1 - p))[:, None] @ self.whitening.T
+        small = half if half.shape[0] < half.shape[1] else half.T
+        return float(np.linalg.slogdet(np.eye(len(small)) + small @ small.T)[1])
 
 
 def fit_utility(differences: np.ndarray, weights: np.ndarray, precision: float = 1.0) -> LinearUtility:
