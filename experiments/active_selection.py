@@ -137,7 +137,8 @@ def main() -> int:
     draw = np.random.default_rng(0)
     again = [labels_needed(tables, draw.integers(0, seeds, seeds)) for _ in range(RESAMPLES)]
     ends = {policy: np.quantile([one[policy] for one in again], [0.025, 0.975], method="nearest") for policy in tables}
-    figures = {"labels_needed": {policy: finite(share) for policy, share in labels_needed(tables, range(seeds)).items()},
+    needed = labels_needed(tables, range(seeds))
+    figures = {"labels_needed": {policy: finite(share) for policy, share in needed.items()},
                "labels_needed_interval": {policy: [finite(end) for end in pair] for policy, pair in ends.items()},
                "accuracy": {policy: interval_over_seeds([row[-1] for row in rows]).to_dict()
                             for policy, rows in curves.items()},

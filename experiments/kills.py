@@ -2,8 +2,8 @@
 
     python experiments/kills.py [--kills 30] [--json] [--quick]
 
-Two tiny recipes on a generated village: PPO-ptx, and two rounds of iterated RLHF with a ladder. Each is run once without
-interruption. Then it is run in fresh folders, killed with SIGKILL after a random time, started again with the same
+Two tiny recipes on a generated village: PPO-ptx, and two rounds of iterated RLHF with a ladder. Each is run once
+without interruption. Then it is run in fresh folders, killed with SIGKILL after a random time, started again with the same
 command, killed again, until it ends by itself; this is repeated until there were as many kills as asked for. Every
 other kill waits for a file that is being written (checkpoints are most of what is written) and strikes then. Compared
 are the SHA-256 of all models, moving averages, rankings and results. The last line with --json is
@@ -46,7 +46,7 @@ steps:
     options: {rows: 2, epochs: 1, checkpoint_every: 4}
 """
 COMPARISONS = "k_min: 3, k_max: 3, max_tokens: 8, prompts: 10, heldout_prompts: 4"
-PPO = "iterations: 4, episodes: 8, minibatches: 2, max_tokens: 8, checkpoint_every: 2"
+PPO = "episodes: 8, minibatches: 2, max_tokens: 8, checkpoint_every: 2"
 RECIPES = {
     "ppo": BEGINNING + f"""
   - name: comparisons
@@ -58,7 +58,7 @@ RECIPES = {
     stage: rlhf
     needs: {{policy: sft, reward: reward, prompts: village/prompts.train.jsonl, corpus: village/corpus.jsonl}}
     options: {{{PPO}, iterations: 8, ptx_coefficient: 0.5, ptx_rows: 2}}
-""".replace("iterations: 4, ", ""),
+""",
     "iterated": BEGINNING + f"""
   - rounds: 2
     begin: {{policy: sft, comparisons: null}}
@@ -72,7 +72,7 @@ RECIPES = {
       - name: policy
         stage: rlhf
         needs: {{policy: last.policy, reward: reward, prompts: village/prompts.train.jsonl}}
-        options: {{{PPO}}}
+        options: {{{PPO}, iterations: 4}}
   - name: ladder
     stage: ladder
     needs: {{model: last.policy, earlier: before.policy, comparisons: last.comparisons, village: village,
@@ -82,7 +82,7 @@ RECIPES = {
 
 
 def start(recipe: Path, run: Path) -> int:
-    """The id of a process that brings the run up to date; it is forked, as a fresh one needs seconds for its imports."""
+    """The id of a process that brings the run up to date; forked, as a fresh one needs seconds for its imports."""
     process = os.fork()
     if process:
         return process

@@ -131,6 +131,9 @@ class Talk:
             shown = self._two_answers()
             print(side_by_side(dict(zip("AB", (one.text for one in shown))), shutil.get_terminal_size().columns))
             answer = shown[0].text
+            if answer == shown[1].text:
+                print("Both say the same.")
+                shown = shown[:1]
         elif self.comparing:
             answers = {name: "".join(self._answer(name)) for name in self.compared()}
             print(side_by_side(answers, shutil.get_terminal_size().columns))

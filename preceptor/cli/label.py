@@ -96,7 +96,7 @@ def _export(store: Store, path: Path, format: str) -> None:
 
 
 def _serve(store: Store, place: str, options: argparse.Namespace) -> None:
-    if not waiting(store):
+    if not (waiting(store) or (options.run / "run.json").exists()):  # of a run there is its progress to see
         raise UserError(f"There is nothing to label in '{options.run}'.",
                         "Run it as far as its comparisons, or give answers with --answers FILE.")
     hosts = ("*",) if options.host not in LOCAL else WebOptions.hosts

@@ -47,7 +47,7 @@ def _progress(room: Room) -> dict[str, Any]:
 
 
 def _ladder(room: Room) -> dict[str, Any]:
-    """Columns of strengths `{model: interval}`, the newest first: of the ladder step at the end, and after each round."""
+    """Columns of strengths `{model: interval}`, the newest first: of the ladder step, and after each round."""
     columns: dict[str, dict[str, Interval]] = {
         str(number): dict(zip(scores.models, scores.bradley_terry))
         for number, scores in ladder(list(comparisons(room.store)), resamples=100).items()}

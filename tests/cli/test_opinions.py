@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,11 @@ import torch
 
 from preceptor.cli.chat import chat
 from preceptor.cli.main import main
-from preceptor.data.records import Response
 from preceptor.feedback.labelers import exclude
-from preceptor.feedback.preferences import all_thumbs, conversation, prefer, thumb
+from preceptor.feedback.preferences import all_thumbs
 from preceptor.feedback.records import comparisons
-from preceptor.feedback.store import Store, open_store
+from preceptor.feedback.store import open_store
 from preceptor.models.causal import build_llama, save_model
-from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.tokenizer.bpe import train_bpe
 
@@ -69,15 +68,10 @@ def test_a_thumb_is_kept_changed_and_exported(run: Path, monkeypatch: pytest.Mon
     store.close()
 
 
-def test_what_cannot_be_preferred(tmp_path: Path) -> None:
-    store: Store = open_store(tmp_path / "feedback.sqlite")
-    prompt = conversation([{"role": "user", "content": "Who?"}])
-    with pytest.raises(UserError, match="say the same"):
-        prefer(store, "ann", prompt, [Response("x", model="a"), Response("x", model="b")], [[0], [1]])
-    with pytest.raises(UserError, match="exactly once"):
-        prefer(store, "ann", prompt, [Response("x"), Response("y")], [[0]])
-    thumb(store, "ann", prompt, Response("x"), True)
-    thumb(store, "bob", prompt, Response("x"), False)
-    assert [(one.labeler, one.up) for one in all_thumbs(store)] == [("ann", True), ("bob", False)]
-    assert not list(comparisons(store))
-    store.close()
+def test_two_answers_that_say_the_same_are_nothing_to_choose_from(
+        run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("preceptor.cli.chat.LIVELY", 0.0)
+    shutil.rmtree(run / "01-policy_1")
+    shutil.rmtree(run / "00-sft")  # so that both answers are the greedy one of the last policy
+    said = spoken(run, ["/prefer", "Who?", "/a", "/good"], monkeypatch, capsys)
+    assert "Both say the same." in said and "no two answers" in said and said.count("Kept.") == 1
