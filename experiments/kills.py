@@ -3,10 +3,10 @@
     python experiments/kills.py [--kills 30] [--json] [--quick]
 
 Two tiny recipes on a generated village: PPO-ptx, and two rounds of iterated RLHF with a ladder. Each is run once
-without interruption. Then it is run in fresh folders, killed with SIGKILL after a random time, started again with the same
-command, killed again, until it ends by itself; this is repeated until there were as many kills as asked for. Every
-other kill waits for a file that is being written (checkpoints are most of what is written) and strikes then. Compared
-are the SHA-256 of all models, moving averages, rankings and results. The last line with --json is
+without interruption. Then it is run in fresh folders, killed with SIGKILL after a random time, started again with the
+same command, killed again, until it ends by itself; this is repeated until there were as many kills as asked for.
+Every other kill waits for a file that is being written (checkpoints are most of what is written) and strikes then.
+Compared are the SHA-256 of all models, moving averages, rankings and results. The last line with --json is
 {recipe: {"kills", "inside_writes", "runs", "different"}}: `different` counts the runs that did not end alike.
 """
 
