@@ -2,15 +2,16 @@
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from fastapi.testclient import TestClient
 
+from preceptor.cli.main import main
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.feedback.accounts import invite, session_of
 from preceptor.feedback.audit import history
@@ -20,11 +21,11 @@ from preceptor.feedback.screening import gold_questions, screening
 from preceptor.feedback.store import Store, open_store
 from preceptor.run.files import write_json
 from preceptor.run.log import Log
-from preceptor.run.manifest import in_use, locked, read_manifest
+from preceptor.run.manifest import locked, read_manifest
 from preceptor.web.app import create_app
 from preceptor.web.guard import COOKIE
 from preceptor.web.options import WebOptions
-from preceptor.web.progress import run_state, start_next
+from preceptor.web.progress import OUTPUT, run_state, start_next
 from tests.web.conftest import Person, some_items
 
 RECIPE = """
@@ -102,7 +103,14 @@ def test_the_share_of_a_training_step_is_read_from_the_log(run: Path) -> None:
     assert state.running and state.next is None and state.steps[-1].share == 0.25
 
 
-def test_the_button_goes_on_with_the_run(person: Callable[..., Person], store: Store, run: Path) -> None:
+def test_the_button_goes_on_with_the_run(person: Callable[..., Person], store: Store, run: Path,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_this_process(command: list[str], *, stdout: TextIO, **_: object) -> None:
+        assert command[1:3] == ["-m", "preceptor.cli.main"]
+        with redirect_stderr(stdout), redirect_stdout(stdout):  # a process of its own takes seconds for its imports
+            assert main(command[3:]) == 0
+
+    monkeypatch.setattr("preceptor.web.progress.subprocess.Popen", in_this_process)
     recipe = run.parent / "small.yaml"
     recipe.write_text(RECIPE)
     manifest = read_manifest(run)
@@ -112,11 +120,8 @@ def test_the_button_goes_on_with_the_run(person: Callable[..., Person], store: S
     assert admin.client.post("/rounds/next", data={"form": "x"}).status_code == 403
     assert admin.post("/rounds/next").status_code == 303
     assert [line["who"] for line in history(store) if line["what"] == "round started"] == ["Ada"]
-    for _ in range(600):
-        if "first" in read_manifest(run)["steps"] and not in_use(run):
-            break
-        time.sleep(0.1)
     assert read_manifest(run)["steps"]["first"]["status"] == "done"
+    assert run_state(run).steps[0].state == "done" and (run / OUTPUT).read_text().startswith("first")
 
 
 @pytest.mark.parametrize(("rounds", "wanted"), [
