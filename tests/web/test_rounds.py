@@ -115,6 +115,7 @@ def test_the_button_goes_on_with_the_run(person: Callable[..., Person], store: S
     recipe.write_text(RECIPE)
     manifest = read_manifest(run)
     manifest["command"] |= {"recipe": str(recipe), "rounds": 0}
+    del manifest["steps"]["ladder"]  # of whose results the fixture has a part, and the report wants all
     write_json(run / "run.json", manifest)
     admin = person("Ada", "admin")
     assert admin.client.post("/rounds/next", data={"form": "x"}).status_code == 403
