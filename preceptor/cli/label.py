@@ -78,10 +78,10 @@ def _judge(store: Store, options: argparse.Namespace) -> None:
     """Rankings by a reward, of every item that it has not ranked yet."""
     from preceptor.cli.answers import folder_of
     from preceptor.feedback.rankers import kind_of_judge, plain_name
-    from preceptor.models.rewards import load_reward
+    from preceptor.feedback.rewards import open_reward
     folder = folder_of(options.judge, options.run)
     name, kind = options.name or plain_name(folder), kind_of_judge(folder)
-    done = rank_with(store, load_reward(folder), name, kind)
+    done = rank_with(store, open_reward(folder), name, kind)
     print(f"{name} ({kind}) ranked {done:,} prompts.", file=sys.stderr)
 
 

@@ -20,9 +20,10 @@ from preceptor.feedback.machines import in_order
 from preceptor.feedback.options import LabellingOptions
 from preceptor.feedback.place import is_url
 from preceptor.feedback.records import add_items, comparisons
+from preceptor.feedback.rewards import open_reward
 from preceptor.feedback.store import Store, open_store
 from preceptor.feedback.tables import labels
-from preceptor.models.rewards import DESCRIPTION, load_reward
+from preceptor.models.rewards import DESCRIPTION
 from preceptor.run.errors import UserError, Waiting
 from preceptor.run.files import read_json
 from preceptor.run.step import Step
@@ -73,7 +74,7 @@ def _by_judge(step: Step, asked: Mapping[str, Asked]) -> dict[str, list[Comparis
         raise UserError(f"Step '{step.name}' has no judge to rank.",
                         f"Add 'judge', a step or folder of a reward, to its needs, or set {step.name}.labelers.")
     folder = step.input("judge")
-    judge, kind, name = load_reward(folder), kind_of_judge(folder), plain_name(folder)
+    judge, kind, name = open_reward(folder, say=step.say), kind_of_judge(folder), plain_name(folder)
     found: dict[str, list[Comparison]] = {}
     for split, some in asked.items():
         scores = iter(judge.score([prompt for prompt, responses in some for _ in responses],
