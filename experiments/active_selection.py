@@ -8,7 +8,8 @@ After each 20 a linear reward model (hashed words, length and overlap, `feedback
 far; its accuracy is the share of the oracle's pairs on 200 prompts of other users that it orders rightly. Policies are
 those of the labelling page, one choice in five at random. labels_needed is, for each policy, the first number of
 rankings at which its mean accuracy over seeds reaches that of the random policy with all 300, as a share of the 300;
-more than 1 is written as null: never within them. The last line with --json is {"labels_needed": {policy: share}, ...}.
+more than 1 is written as null: never within them. labels_needed_interval are the percentiles of the same figure when
+the seeds are drawn again. The last line with --json is {"labels_needed": {policy: share}, ...}.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from preceptor.village.stage import typical_verdicts
 from preceptor.village.world import build_world
 
 POOL, TEST, MOST, BATCH = 600, 200, 300, 20
+RESAMPLES = 2000
 Answered = list[tuple[Prompt, list[Response]]]
 
 
@@ -106,6 +108,18 @@ def oracle_pairs(panel: Panel, test: Answered) -> list[tuple[np.ndarray, np.ndar
     return found
 
 
+def labels_needed(curves: dict[str, np.ndarray], seeds: Sequence[int]) -> dict[str, float]:
+    """For each policy's curves [seeds, steps], the share of labels with which it reaches chance's; infinity: never."""
+    means = {policy: rows[list(seeds)].mean(0) for policy, rows in curves.items()}
+    reached = {policy: np.flatnonzero(mean >= means["random"][-1]) for policy, mean in means.items()}
+    return {policy: float(first[0] + 1) / len(means[policy]) if len(first) else float("inf")
+            for policy, first in reached.items()}
+
+
+def finite(share: float) -> float | None:
+    return round(share, 3) if np.isfinite(share) else None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -119,15 +133,17 @@ def main() -> int:
         for policy in POLICIES:
             curves[policy].append(curve(policy, panel, train, judged, seed, min(most, len(train) // BATCH * BATCH)))
             print(f"seed {seed} {policy:<12} {curves[policy][-1][-1]:.3f}", file=sys.stderr)
-    means = {policy: np.mean(rows, 0) for policy, rows in curves.items()}
-    goal = means["random"][-1]
-    reached = {policy: np.flatnonzero(mean >= goal) for policy, mean in means.items()}
-    steps = len(means["random"])
-    figures = {"labels_needed": {policy: round(float(first[0] + 1) / steps, 3) if len(first) else None
-                                 for policy, first in reached.items()},
+    tables = {policy: np.array(rows) for policy, rows in curves.items()}
+    draw = np.random.default_rng(0)
+    again = [labels_needed(tables, draw.integers(0, seeds, seeds)) for _ in range(RESAMPLES)]
+    ends = {policy: np.quantile([one[policy] for one in again], [0.025, 0.975], method="nearest") for policy in tables}
+    needed = labels_needed(tables, range(seeds))
+    figures = {"labels_needed": {policy: finite(share) for policy, share in needed.items()},
+               "labels_needed_interval": {policy: [finite(end) for end in pair] for policy, pair in ends.items()},
                "accuracy": {policy: interval_over_seeds([row[-1] for row in rows]).to_dict()
                             for policy, rows in curves.items()},
-               "curves": {policy: [round(float(value), 4) for value in mean] for policy, mean in means.items()},
+               "curves": {policy: [round(float(value), 4) for value in rows.mean(0)]
+                          for policy, rows in tables.items()},
                "batch": BATCH, "seeds": seeds}
     print(json.dumps(figures) if options.json else json.dumps(figures, indent=2))
     return 0

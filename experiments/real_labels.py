@@ -12,15 +12,21 @@ annotators, pairs), the experts of Tulu (pairs), MQM (ten translations, three of
                 by the factor that fits the other folds best, as the fit alone is too sure of itself. Above 0 the trust
                 model is better.
 
+And one with flags in place of rankings: ConvAbuse (eight annotators say of what users write to chatbots whether it is
+abusive; severity below 0). There the model is Dawid and Skene's, and the gain is over the same model with one confusion
+matrix for all annotators; an annotator's second judgement of a text counts as another.
+
 The last line with --json is {pack: {"labelers", "judgements", "agreement", "alpha", "gain": interval}}.
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +34,7 @@ import numpy as np
 
 from preceptor.data.jsonl import read_rows
 from preceptor.data.records import Comparison, Prompt, Response
+from preceptor.feedback.flags import Vote, dawid_skene
 from preceptor.feedback.trust import Rankings, as_arrays, fit_trust, stages
 from preceptor.metrics.agreement import krippendorff_alpha, pair_units
 from preceptor.metrics.intervals import bootstrap_mean
@@ -62,6 +69,7 @@ PACKS: dict[str, tuple[str, Callable[[Row], Iterator[Comparison]]]] = {
     "llmfao": ("llmfao_crowd.train.jsonl.gz", from_pairs),
     "pandalm": ("pandalm_3annotators.train.jsonl.gz", from_pairs),
     "tulu": ("tulu_expert_eval.train.jsonl.gz", from_pairs), "mqm": ("mqm_zhen_k10.train.jsonl.gz", from_penalties)}
+FLAGS = "convabuse_8annotators.train.jsonl.gz"
 
 
 def gain(judgements: list[Comparison], seed: int = 0) -> dict[str, float]:
@@ -99,6 +107,45 @@ def _sharpness(folds: list[tuple[Rankings, list[np.ndarray]]], model: int) -> fl
                                                for held, utilities in folds))
 
 
+def flag_votes(rows: list[Row]) -> list[Vote]:
+    """(text, annotator, abusive or not) of every judgement."""
+    names: dict[str, int] = {}
+    return [(task, names.setdefault(str(one["annotator"]), len(names)), int(one["severity"] < 0))
+            for task, row in enumerate(rows) for one in row["annotations"]]
+
+
+def flags(rows: list[Row], seed: int = 0) -> dict[str, Any]:
+    """The figures of a pack of flags."""
+    votes = flag_votes(rows)
+    draw = random.Random(seed)
+    fold_of = [draw.randrange(FOLDS) for _ in votes]
+    annotators = 1 + max(labeler for _, labeler, _ in votes)
+    gains, clusters = [], []
+    for fold in range(FOLDS):
+        train = [vote for vote, place in zip(votes, fold_of) if place != fold]
+        seen = {task for task, _, _ in train}
+        held = [vote for vote, place in zip(votes, fold_of) if place == fold and vote[0] in seen]
+        own = dawid_skene(train, len(rows), annotators)
+        alike = dawid_skene([(task, 0, said) for task, _, said in train], len(rows), 1)
+        for task, labeler, said in held:
+            chances = own.truth[task] @ own.confusion[labeler, :, said], alike.truth[task] @ alike.confusion[0, :, said]
+            gains.append(math.log(chances[0] / chances[1]))
+            clusters.append(task)
+    pairs = [(task, one == other) for task, said in _by_text(votes).items()
+             for (who, one), (whom, other) in combinations(said, 2) if who != whom]
+    return {"labelers": annotators, "judgements": len(votes),
+            "agreement": bootstrap_mean([float(alike) for _, alike in pairs], [task for task, _ in pairs]).to_dict(),
+            "alpha": krippendorff_alpha([said for _, said in some] for some in _by_text(votes).values()),
+            "gain": bootstrap_mean(gains, clusters).to_dict()}
+
+
+def _by_text(votes: list[Vote]) -> dict[int, list[tuple[int, int]]]:
+    found: dict[int, list[tuple[int, int]]] = {}
+    for task, labeler, said in votes:
+        found.setdefault(task, []).append((labeler, said))
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -116,6 +163,9 @@ def main() -> int:
                          "agreement": agreed.to_dict() if agreed else None,
                          "alpha": krippendorff_alpha(pair_units(judgements).values()), "gain": gain(judgements)}
         print(name, figures[name], file=sys.stderr)
+    rows = [row for _, row in read_rows(Path(data) / "pref" / FLAGS)]
+    figures["convabuse"] = flags(rows[:100 if options.quick else None])
+    print("convabuse", figures["convabuse"], file=sys.stderr)
     print(json.dumps(figures) if options.json else json.dumps(figures, indent=2))
     return 0
 

@@ -1,25 +1,32 @@
 """`preceptor chat RUN`: talk with the result of a run in the terminal, or put one question to several of its models."""
 
+import random
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from preceptor.cli.columns import side_by_side
-from preceptor.data.records import Prompt
+from preceptor.cli.opinions import RANKINGS, THUMBS, Opinions
+from preceptor.data.records import Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.models.causal import context_length, load_causal
 from preceptor.run.errors import UserError, nearest
-from preceptor.run.manifest import step_folder
+from preceptor.run.manifest import read_manifest, step_folder
 from preceptor.tokenizer.chat import encode_prompt, load_tokenizer
 
 POLICIES = ("ppo_ptx", "ppo", "select", "sft", "base")  # the newest first
 COMPARED = ("base", "sft", "ppo_ptx")
 LONGEST_ANSWER = 256
+LIVELY = 0.7  # sampling temperature of two answers to choose from; greedy ones of one model would be the same
+COMMANDS = ("/compare", "/prefer", *RANKINGS, *THUMBS, "/new", "/help", "/quit")
 HELP = """/compare  show the answers of several models side by side, or stop doing so
+/prefer   show two answers to each question and ask which is better, or stop doing so
+/a /b     the left or the right one is better; /same: neither is. It goes into the run's labels
+/good     thumb up for the last answer; /bad: thumb down
 /new      forget the conversation
 /help     show this
 /quit     leave (so does the end of the input)"""
@@ -34,7 +41,7 @@ def chat(run: Path) -> None:
     from transformers.utils.logging import disable_progress_bar
     disable_progress_bar()  # a bar for the loading of weights would stand between question and answer
     found = _policies(run)
-    talk = Talk(found, speaker=next(iter(found)))
+    talk = Talk(found, next(iter(found)), Opinions(run))
     print(f"{talk.speaker} of {run} answers. /help shows the commands.")
     for line in _lines():
         if line == "/quit":
@@ -48,7 +55,9 @@ def chat(run: Path) -> None:
 def _policies(run: Path) -> dict[str, Path]:
     """The model folders of the policies that the run has made so far, the newest first."""
     found = {}
-    for name in POLICIES:
+    steps = read_manifest(run)["steps"]
+    trained = [name for name in reversed(steps) if steps[name]["stage"] == "rlhf" and name not in POLICIES]
+    for name in (*trained, *POLICIES):
         try:
             folder = step_folder(run, name) / "model"
         except UserError:  # this recipe has no such step, or has not come so far
@@ -82,23 +91,32 @@ class Talk:
 
     folders: dict[str, Path]
     speaker: str
+    opinions: Opinions
     messages: list[dict[str, str]] = field(default_factory=list)
     comparing: bool = False
+    preferring: bool = False
     decoders: dict[str, LocalDecoder] = field(default_factory=dict)
 
     def obey(self, command: str) -> None:
         """Carry out a command other than /quit."""
-        if command == "/new":
-            self.messages = []
+        if command in RANKINGS or command in THUMBS:
+            if chosen := self.opinions.give(command):
+                self.messages[-1] = {"role": "assistant", "content": chosen.text}
+        elif command == "/prefer":
+            self.preferring, self.comparing = not self.preferring, False
+            print("Each question gets two answers; say which is better: /a, /b or /same." if self.preferring
+                  else f"Only {self.speaker} answers.")
+        elif command == "/new":
+            self.messages, self.opinions.shown = [], ()
             print("The conversation begins anew.")
         elif command == "/compare":
-            self.comparing = not self.comparing
+            self.comparing, self.preferring = not self.comparing, False
             print(f"Each question goes to {', '.join(self.compared())}; the conversation goes on with {self.speaker}."
                   if self.comparing else f"Only {self.speaker} answers.")
         elif command == "/help":
             print(HELP)
         else:
-            print(f"There is no command {command}. {nearest(command, ('/compare', '/new', '/help', '/quit'))}")
+            print(f"There is no command {command}. {nearest(command, COMMANDS)}")
 
     def compared(self) -> list[str]:
         """The models of a comparison that this run has, the speaker last."""
@@ -108,12 +126,21 @@ class Talk:
     def ask(self, question: str) -> None:
         """Put a question, print what is answered, and remember both."""
         self.messages.append({"role": "user", "content": question})
-        if self.comparing:
+        asked, shown = list(self.messages), []
+        if self.preferring:
+            shown = self._two_answers()
+            print(side_by_side(dict(zip("AB", (one.text for one in shown))), shutil.get_terminal_size().columns))
+            answer = shown[0].text
+            if answer == shown[1].text:
+                print("Both say the same.")
+                shown = shown[:1]
+        elif self.comparing:
             answers = {name: "".join(self._answer(name)) for name in self.compared()}
             print(side_by_side(answers, shutil.get_terminal_size().columns))
             answer = answers[self.speaker]
         else:
             answer = self._say(self._answer(self.speaker))
+        self.opinions.show(asked, shown or [Response(answer, model=self.speaker, sampling={"temperature": 0})])
         self.messages.append({"role": "assistant", "content": answer})
 
     def _say(self, pieces: Iterator[str]) -> str:
@@ -129,8 +156,25 @@ class Talk:
         print()
         return said
 
+    def _two_answers(self) -> list[Response]:
+        """An answer of the speaker and one of the policy before it, or two of its own, in random order."""
+        others = [name for name in self.folders if name not in (self.speaker, "base")]
+        pair = [self.speaker, others[0] if others else self.speaker]
+        found = []
+        for number, name in enumerate(pair):
+            decoder, request = self._request(name, Sampling(temperature=LIVELY), seed=2 * len(self.messages) + number)
+            response = decoder.answers([request])[0].response
+            found.append(replace(response, text=printable(response.text)))
+        random.shuffle(found)
+        return found
+
     def _answer(self, name: str) -> Iterator[str]:
-        """The answer of a model in pieces; says first what of the conversation the model cannot see."""
+        """The answer of a model in pieces."""
+        decoder, request = self._request(name, Sampling(temperature=0), seed=0)
+        return map(printable, decoder.stream(request))
+
+    def _request(self, name: str, sampling: Sampling, seed: int) -> tuple[LocalDecoder, Request]:
+        """Who answers, and what is asked; says first what of the conversation the model cannot see."""
         decoder = self._decoder(name)
         context = context_length(decoder.model)
         longest = min(LONGEST_ANSWER, context // 2)
@@ -140,8 +184,7 @@ class Talk:
                   f"{context} tokens. /new begins anew.)")
         if not whole:
             print(f"({name} sees only the last {context - longest} tokens of the question.)")
-        request = Request(Prompt(id="chat", messages=messages), Sampling(temperature=0, max_tokens=longest), seed=0)
-        return map(printable, decoder.stream(request))
+        return decoder, Request(Prompt(id="chat", messages=messages), replace(sampling, max_tokens=longest), seed)
 
     def _decoder(self, name: str) -> LocalDecoder:
         if name not in self.decoders:

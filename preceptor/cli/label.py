@@ -4,9 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from preceptor.data.jsonl import write_jsonl
 from preceptor.feedback.assign import waiting
 from preceptor.feedback.formats import read_comparisons, write_comparisons
-from preceptor.feedback.records import add_comparisons, add_items, comparisons
+from preceptor.feedback.machines import rank_with
+from preceptor.feedback.preferences import all_thumbs
+from preceptor.feedback.records import add_comparisons, add_items, comparisons, set_gold
 from preceptor.feedback.sources import fill_from_run, read_answers
 from preceptor.feedback.store import Store, open_store
 from preceptor.run.errors import UserError
@@ -17,13 +20,14 @@ WHO = "preceptor label"
 
 
 def label(options: argparse.Namespace) -> None:
-    """Do what the options ask: add answers or rankings, export, or else serve the page until interrupted.
+    """Do what the options ask: add answers, rankings or gold questions, have a judge rank, export, or else serve the
+    page until interrupted.
 
     Raises:
         UserError: there is nothing to label, or a file, database or address cannot be used.
     """
     place = options.database or options.run / "feedback.sqlite"
-    if not options.run.is_dir() and not (options.answers or options.add):
+    if not options.run.is_dir() and not (options.answers or options.add or options.prompts):
         raise UserError(f"There is no run '{options.run}'.",
                         "Give the folder of a run, or answers with --answers FILE.")
     store = open_store(place)
@@ -32,7 +36,9 @@ def label(options: argparse.Namespace) -> None:
             _export(store, options.export, options.format)
             return
         _fill(store, options)
-        if not options.add:
+        if options.judge:
+            _judge(store, options)
+        if not (options.add or options.gold or options.judge or options.ask):
             _serve(store, str(place), options)
     finally:
         store.close()
@@ -44,23 +50,53 @@ def _fill(store: Store, options: argparse.Namespace) -> None:
         found = read_comparisons(options.add)
         added = add_comparisons(store, found, who=WHO)
         print(f"{added:,} of {len(found):,} rankings are new.", file=sys.stderr)
+    if options.gold:
+        known = read_comparisons(options.gold)
+        add_items(store, [(one.prompt, one.responses) for one in known], overlap=0, split="heldout", who=WHO)
+        print(f"{set_gold(store, known, WHO):,} gold questions.", file=sys.stderr)
+    if options.ask or options.prompts:
+        _ask(store, options)
     if options.answers:
         asked = read_answers(options.answers)
         add_items(store, asked, overlap=options.overlap, who=WHO)
         print(f"{len(asked):,} prompts with {sum(len(said) for _, said in asked):,} answers.", file=sys.stderr)
-    elif not options.add and not waiting(store):
+    elif not (options.add or options.gold or options.ask) and not waiting(store):
         print(f"{fill_from_run(store, options.run, options.overlap, WHO):,} prompts of {options.run}, "
               f"each for {options.overlap} labelers.", file=sys.stderr)
 
 
+def _ask(store: Store, options: argparse.Namespace) -> None:
+    if not (options.ask and options.prompts):
+        raise UserError("Answers need prompts and a model to answer them.", "Give --prompts FILE and --ask MODEL.")
+    from preceptor.cli.answers import asked_of
+    asked = asked_of(options.ask, options.run, options.prompts, options.samples, options.temperature)
+    add_items(store, asked, overlap=options.overlap, who=WHO)
+    print(f"{len(asked):,} prompts with {sum(len(said) for _, said in asked):,} answers.", file=sys.stderr)
+
+
+def _judge(store: Store, options: argparse.Namespace) -> None:
+    """Rankings by a reward, of every item that it has not ranked yet."""
+    from preceptor.cli.answers import folder_of
+    from preceptor.feedback.rankers import kind_of_judge, plain_name
+    from preceptor.feedback.rewards import open_reward
+    folder = folder_of(options.judge, options.run)
+    name, kind = options.name or plain_name(folder), kind_of_judge(folder)
+    done = rank_with(store, open_reward(folder), name, kind)
+    print(f"{name} ({kind}) ranked {done:,} prompts.", file=sys.stderr)
+
+
 def _export(store: Store, path: Path, format: str) -> None:
+    if format == "thumbs":
+        rows = write_jsonl(path, (one.row() for one in all_thumbs(store)))
+        print(f"{rows:,} rows in {path}.", file=sys.stderr)
+        return
     done = write_comparisons(path, list(comparisons(store)), format)
     lost = f"; {done['ties']:,} tied pairs have no place in this format" if done["ties"] else ""
     print(f"{done['rows']:,} rows in {path}{lost}.", file=sys.stderr)
 
 
 def _serve(store: Store, place: str, options: argparse.Namespace) -> None:
-    if not waiting(store):
+    if not (waiting(store) or (options.run / "run.json").exists()):  # of a run there is its progress to see
         raise UserError(f"There is nothing to label in '{options.run}'.",
                         "Run it as far as its comparisons, or give answers with --answers FILE.")
     hosts = ("*",) if options.host not in LOCAL else WebOptions.hosts

@@ -111,8 +111,17 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--port", type=int, default=8765, help="port of the page (8765)")
     label.add_argument("--no-browser", action="store_true", help="print the link and open nothing")
     label.add_argument("--add", type=Path, metavar="FILE", help="add rankings from a JSONL or Parquet file, and end")
+    label.add_argument("--gold", type=Path, metavar="FILE", help="add rankings held to be right as gold, and end")
+    label.add_argument("--ask", action="append", default=[], metavar="MODEL",
+                       help="have a step, folder or server (URL#MODEL) answer --prompts, add the answers, and end")
+    label.add_argument("--prompts", type=Path, metavar="FILE", help="of --ask: prompts (.jsonl)")
+    label.add_argument("--samples", type=int, default=4, metavar="N", help="of --ask: answers of each model (4)")
+    label.add_argument("--temperature", type=float, default=0.7, help="of --ask: sampling temperature (0.7)")
+    label.add_argument("--judge", metavar="REWARD", help="have a step or folder of a reward rank all, and end")
+    label.add_argument("--as", dest="name", metavar="NAME", help="of --judge: the labeler's name (the folder's)")
     label.add_argument("--export", type=Path, metavar="FILE", help="write the rankings to a file, and end")
-    label.add_argument("--format", default="comparisons", help="of --export: comparisons, parquet, ranked or pairs")
+    label.add_argument("--format", default="comparisons",
+                       help="of --export: comparisons, parquet, ranked, pairs, or thumbs instead of rankings")
     label.set_defaults(command=_label)
 
 
@@ -121,7 +130,10 @@ def _run(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, options.setting, options.set)
     from preceptor.recipe.runner import run_recipe
     folder = options.out or Path("runs") / recipe.name
-    run_recipe(recipe, folder, options.again_from)
+    source = str(Path(options.recipe).resolve()) if Path(options.recipe).is_file() else options.recipe
+    run_recipe(recipe, folder, options.again_from,
+               {"recipe": source, "settings": options.setting, "sets": options.set, "folder": str(Path.cwd()),
+                "rounds": recipe.rounds})
     from preceptor.cli.report import print_report
     print_report(folder, as_json=False)
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from preceptor.feedback.options import LabellingOptions
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
@@ -16,5 +18,21 @@ class EvaluateOptions:
     """Longest answer, in tokens."""
     shots: int = 2
     """Demonstrations in front of the question for the prompted base model."""
+    rows: int = 64
+    """Answers that are decoded at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderOptions(LabellingOptions):
+    """How policies are asked, all alike, and who ranks their answers."""
+
+    prompts: int = 0
+    """Prompts that every policy answers, from the front of the file; 0 takes all."""
+    temperature: float = 0.7
+    """Sampling temperature of all policies; 0 is greedy."""
+    max_tokens: int = 48
+    """Longest answer, in tokens."""
+    resamples: int = 500
+    """Times that the prompts are drawn again for the intervals."""
     rows: int = 64
     """Answers that are decoded at once."""

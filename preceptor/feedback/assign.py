@@ -40,12 +40,13 @@ def shown_order(item: str, labeler: str, count: int) -> list[int]:
 
 
 def next_item(store: Store, labeler: str, policy: Policy = at_random, *, lease: float = 3600.0,
-              gold_share: float = 0.0) -> Held | None:
+              gold_share: float = 0.0, only_gold: bool = False) -> Held | None:
     """What `labeler` shall rank next: what he holds already, else a new item, which is his for `lease` seconds.
 
     Args:
         policy: puts the open items in order; the first that nobody snatches is taken.
         gold_share: probability of a gold question, while there are any that this labeler has not had.
+        only_gold: gold questions and nothing else, as in the screening test.
 
     Returns:
         None when there is nothing left for this labeler.
@@ -57,9 +58,9 @@ def next_item(store: Store, labeler: str, policy: Policy = at_random, *, lease: 
             done = connection.scalar(sql.select(sql.func.count()).where(assignments.c.labeler == labeler))
             draw = random.Random(f"next/{labeler}/{done}")
             gold = _unseen_gold(connection, labeler)
-            if gold and draw.random() < gold_share:
+            if gold and (only_gold or draw.random() < gold_share):
                 item = _take_gold(connection, labeler, draw.choice(gold), until)
-            else:
+            elif not only_gold:
                 item = _take(connection, store, labeler, policy, draw, until)
     if item is None:
         return None
@@ -191,6 +192,14 @@ def left_to_do(store: Store, labeler: str) -> int:
                                                assignments.c.item.not_in(had), assignments.c.item.not_in(labelled))))
     with store.reading() as connection:
         return connection.scalar(query)
+
+
+def gold_to_do(store: Store, labeler: str) -> int:
+    """How many gold questions a labeler has not finished."""
+    had = sql.select(assignments.c.item).where(assignments.c.labeler == labeler, assignments.c.finished)
+    query = sql.select(sql.func.count()).where(items.c.gold.is_not(None), items.c.key.not_in(had))
+    with store.reading() as connection:
+        return connection.scalar(query.select_from(items))
 
 
 def waiting(store: Store) -> int:

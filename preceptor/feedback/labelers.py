@@ -1,5 +1,6 @@
 """Labelers: people, models and programs, by name; who may do what, and whose labels count."""
 
+import getpass
 from typing import Any
 
 import sqlalchemy as sql
@@ -10,7 +11,7 @@ from preceptor.feedback.store import Store, insert_new
 from preceptor.feedback.tables import labelers
 from preceptor.run.errors import UserError, nearest
 
-ROLES = ("labeler", "reviewer", "admin")  # each may do what those before it may
+ROLES = ("candidate", "labeler", "reviewer", "admin")  # each may do what those before it may
 LONGEST_NAME = 60
 
 
@@ -32,6 +33,14 @@ def add_labeler(store: Store, name: str, *, kind: str = "person", role: str = "l
         if added:
             note(store, connection, who, "labeler added", name, kind=kind, role=role)
     return bool(added)
+
+
+def account_name() -> str:
+    """Who sits at this machine, as its account says."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name
+        return "admin"
 
 
 def check_name(name: str) -> None:

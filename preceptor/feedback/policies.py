@@ -17,6 +17,7 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -33,12 +34,17 @@ WIDTH = 128    # features of an answer
 Features = Callable[[Prompt, Sequence[Response]], np.ndarray]  # K answers to a prompt: [K, features]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LinearUtility:
     """The posterior of w: `mean` [d] and `hessian` [d, d], its precision."""
 
     mean: np.ndarray
     hessian: np.ndarray
+
+    @cached_property
+    def whitening(self) -> np.ndarray:
+        """L^-1 [d, d] of H = L L', so that d' H^-1 d = |L^-1 d|^2."""
+        return np.linalg.inv(np.linalg.cholesky(self.hessian))
 
     def chances(self, differences: np.ndarray) -> np.ndarray:
         """[P]: probability that the first answer of each pair is preferred; `differences` is [P, d]."""
@@ -46,14 +52,13 @@ class LinearUtility:
 
     def uncertainty(self, x: np.ndarray) -> float:
         """Mean variance of the difference in utility over the pairs of an item's answers, x [K, d]."""
-        pairs = _pairs(x)
-        return float(np.mean(np.einsum("pd,pd->p", pairs, np.linalg.solve(self.hessian, pairs.T).T)))
+        return float(np.mean(((_pairs(x) @ self.whitening.T) ** 2).sum(1)))
 
     def information(self, x: np.ndarray) -> float:
         """log det(I + H^-1 F), F the Fisher information of a ranking of the answers x [K, d]."""
         pairs = _pairs(x)
         p = self.chances(pairs)
-        half = np.linalg.solve(np.linalg.cholesky(self.hessian), pairs.T) * np.sqrt(2 / len(x) * p * (1 - p))
+        half = pairs * np.sqrt(2 / len(x) * p * (1 - p))[:, None] @ self.whitening.T
         small = half if half.shape[0] < half.shape[1] else half.T
         return float(np.linalg.slogdet(np.eye(len(small)) + small @ small.T)[1])
 

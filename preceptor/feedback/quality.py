@@ -20,7 +20,6 @@ FEWEST = 5            # rankings below which nothing is held against a labeler
 FALSE_ALARMS = 0.05   # probability that any labeler at all is suspected by a z-value though none is at fault
 LOW_TRUST = 0.4       # of the median trust
 REFERENCE = {"training": 0.726, "heldout": 0.773}  # agreement among the labelers of InstructGPT
-SCREENING = 0.75      # agreement with the researchers that InstructGPT's appendix B asks of a candidate
 REASONS = ("reversed", "random", "position", "length", "company", "gold")
 
 
@@ -129,29 +128,6 @@ def gold_accuracy(rankings: Sequence[Comparison], gold: Mapping[tuple[str, ...],
             agreed, judged = pair_agreement(scores, [known[response.text] for response in one.responses])
             right, pairs = right + agreed, pairs + judged
     return right / pairs if pairs else None
-
-
-def passes_screening(rankings: Sequence[Comparison], gold: Mapping[tuple[str, ...], Mapping[str, int]],
-                     sensitive: Mapping[tuple[str, str], bool]) -> dict[str, float | bool | None]:
-    """The admission test of InstructGPT's appendix B, as far as a program can hold it.
-
-    Args:
-        rankings: the candidate's, of gold questions.
-        gold: the right ranks.
-        sensitive: for (prompt id, text) whether the answer is sensitive, as the researchers hold.
-
-    Returns:
-        `ranking` and `sensitive`, the candidate's agreement with the researchers, and whether he `passes`: both at
-        least 75 %; None where the candidate answered none of these questions.
-    """
-    ranking = gold_accuracy(rankings, gold)
-    flags = {"sexual", "violent", "encourages_harm", "denigrates", "harmful_advice", "inappropriate"}
-    judged = [bool(flags & set(response.flags or ())) == sensitive[one.prompt.id, response.text]
-              for one in rankings for response in one.responses if (one.prompt.id, response.text) in sensitive]
-    agreed = fmean(judged) if judged else None
-    known = [share for share in (ranking, agreed) if share is not None]
-    return {"ranking": ranking, "sensitive": agreed,
-            "passes": all(share >= SCREENING for share in known) if known else None}
 
 
 def _same_answers(rankings: Sequence[Comparison]) -> dict[tuple[str, ...], list[float]]:

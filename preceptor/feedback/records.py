@@ -19,6 +19,7 @@ from preceptor.run.errors import UserError
 
 JUDGED = ("scores", "flags", "comment")  # what a labeler adds to a response
 SPLITS = ("train", "valid", "heldout")
+SENSITIVE = {"inappropriate", "sexual", "violent", "encourages_harm", "denigrates", "harmful_advice"}  # flags
 
 
 def add_items(store: Store, asked: Sequence[tuple[Prompt, Sequence[Response]]], *, overlap: int = 1,
@@ -120,7 +121,8 @@ def item_content(store: Store, key: str) -> tuple[Prompt, list[Response], dict[s
 
 
 def set_gold(store: Store, known: Sequence[Comparison], who: str = "preceptor") -> int:
-    """Make the items of these comparisons gold questions: the rankings are held to be right. Returns how many.
+    """Make the items of these comparisons gold questions: the rankings are held to be right, and which answers have a
+    flag of sensitive content. Returns how many.
 
     Raises:
         UserError: the store lacks the items of some of them.
@@ -133,7 +135,10 @@ def set_gold(store: Store, known: Sequence[Comparison], who: str = "preceptor") 
             place = {index: number for number, index in enumerate(order)}
             ranking = [sorted(place[index] for index in group) for group in one.ranking]
             key = _item_key(key_of(one.prompt.to_dict()), sorted(keys))
-            found += connection.execute(items.update().where(items.c.key == key).values(gold=ranking)).rowcount
+            sensitive = sorted(place[index] for index, response in enumerate(one.responses)
+                               if SENSITIVE & set(response.flags or ()))
+            gold = {"ranking": ranking, "sensitive": sensitive}
+            found += connection.execute(items.update().where(items.c.key == key).values(gold=gold)).rowcount
         if found < len(known):
             raise UserError(f"{len(known) - found} of {len(known)} gold rankings are of no item in the store.",
                             "Add their prompts and answers first.")

@@ -78,10 +78,16 @@ def model_scores(comparisons: Sequence[Comparison], resamples: int = 200, seed: 
 
 
 def ladder(comparisons: Sequence[Comparison], resamples: int = 200, seed: int = 0) -> dict[int, ModelScores]:
-    """For each round, the scores from its rankings and those of all rounds before it."""
-    rounds = sorted({one.round for one in comparisons if one.round is not None})
-    return {number: model_scores([one for one in comparisons if one.round is not None and one.round <= number],
-                                 resamples, seed) for number in rounds}
+    """For each round, the scores from its rankings and those of all rounds before it.
+
+    A round is left out while all answers so far are by one model, as they are in the first of iterated RLHF.
+    """
+    found = {}
+    for number in sorted({one.round for one in comparisons if one.round is not None}):
+        so_far = [one for one in comparisons if one.round is not None and one.round <= number]
+        if any(len({response.model for response in one.responses} - {None}) > 1 for one in so_far):
+            found[number] = model_scores(so_far, resamples, seed)
+    return found
 
 
 def model_games(comparison: Comparison, place: dict[str, int]) -> list[tuple[int, int, float]]:

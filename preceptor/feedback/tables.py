@@ -5,6 +5,7 @@
     assignments        one row for each ranking that an item still needs or has got: who holds it, and until when
     drafts             what a labeler has not submitted yet
     labels             the rankings; one that is taken back is marked as withdrawn and stays
+    thumbs             single answers that somebody liked or did not, in a conversation
     writings           prompts, demonstrations and corrections that labelers wrote
     labelers           people, models and programs, with the role of each and whether its labels count
     invitations, sessions   who may come in; of their secrets only the hashes are kept
@@ -62,6 +63,11 @@ labels = Table("labels", metadata, Column("place", Integer, primary_key=True, au
                Column("split", Text, nullable=False), Column("withdrawn", Text))
 Index("labels_of_items", labels.c.item)
 Index("labels_of_labelers", labels.c.labeler)
+
+thumbs = Table("thumbs", metadata, Column("place", Integer, primary_key=True, autoincrement=True),
+               Column("answer", ForeignKey("answers.key"), nullable=False), Column("labeler", Text, nullable=False),
+               Column("up", Boolean, nullable=False), Column("created", Text, nullable=False),
+               UniqueConstraint("answer", "labeler"))
 
 writings = Table("writings", metadata, Column("place", Integer, primary_key=True, autoincrement=True),
                  Column("key", Text, unique=True, nullable=False), Column("labeler", Text, nullable=False),

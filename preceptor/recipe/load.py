@@ -10,6 +10,7 @@ import yaml
 
 from preceptor.feedback.place import is_url
 from preceptor.recipe.options import build_options, plain
+from preceptor.recipe.rounds import expand
 from preceptor.recipe.stages import Stage, find_stage, variant
 from preceptor.run.errors import UserError, nearest
 
@@ -26,12 +27,16 @@ class RecipeStep:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Named steps in order, and the seed that every step's own seed is drawn from."""
+    """Named steps in order, and the seed that every step's own seed is drawn from.
+
+    `rounds` says of how many rounds the steps were written out; 0 where the recipe has no block of rounds.
+    """
 
     name: str
     description: str
     seed: int
     steps: tuple[RecipeStep, ...]
+    rounds: int = 0
 
     def to_yaml(self) -> str:
         """The resolved recipe, every default filled in; `load_recipe` reads it back to the same recipe."""
@@ -106,6 +111,7 @@ def _build(name: str, content: dict[str, Any], changes: list[tuple[str, Any]], t
     steps = content["steps"]
     if not isinstance(steps, list) or not steps:
         raise UserError("A recipe needs at least one step.", "List steps under 'steps:'.")
+    steps, changes, rounds = expand(steps, changes)
     for step in steps:
         _check_keys(step, {"name", "stage"}, {"needs", "options"}, "step of the recipe")
     names = [step["name"] for step in steps]
@@ -129,13 +135,14 @@ def _build(name: str, content: dict[str, Any], changes: list[tuple[str, Any]], t
         raise UserError(f"'seed' must be a whole number, not '{seed}'.", "Mend the value.")
     built = tuple(_build_step(step, needs[step["name"]], options[step["name"]], names[:number], to_run)
                   for number, step in enumerate(steps))
-    return Recipe(content.get("name", name), content.get("description", ""), seed, built)
+    return Recipe(content.get("name", name), content.get("description", ""), seed, built, rounds)
 
 
 def _build_step(step: dict[str, Any], needs: dict[str, Any], options: dict[str, Any], earlier: list[str],
                 to_run: bool) -> RecipeStep:
     stage = find_stage(step["stage"], options)
-    _check_keys(needs, set(), set(stage.inputs) | set(stage.optional), f"needs of step '{step['name']}'")
+    known = {*stage.inputs, *stage.optional, *filter(stage.is_one_of_several, needs)}
+    _check_keys(needs, set(), known, f"needs of step '{step['name']}'")
     needs = {key: str(value) for key, value in needs.items() if value is not None}
     if to_run:
         _check_sources(step["name"], stage, needs, earlier)

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from preceptor.feedback.place import is_store
 from preceptor.recipe.identity import differences, identity_parts
 from preceptor.recipe.load import Recipe, RecipeStep
 from preceptor.recipe.stages import find_stage
-from preceptor.run.errors import UserError, nearest
+from preceptor.run.errors import UserError, Waiting, nearest
 from preceptor.run.files import hash_value, write_text
 from preceptor.run.log import Log
 from preceptor.run.machine import description, peak_rss_mb, prepare, versions
@@ -21,13 +21,17 @@ from preceptor.run.progress import clock
 from preceptor.run.step import Step
 
 
-def run_recipe(recipe: Recipe, folder: Path, again_from: str | None = None) -> None:
+def run_recipe(recipe: Recipe, folder: Path, again_from: str | None = None,
+               command: Mapping[str, Any] | None = None) -> None:
     """Bring the run folder up to date with the recipe. The same call after a kill goes on where that one was.
 
-    `again_from` names a step that is redone, with all that depends on it, though nothing in the recipe changed (new
-    labels, say).
+    Args:
+        again_from: a step that is redone, with all that depends on it, though nothing in the recipe changed (new
+            labels, say).
+        command: how a person asked for this, kept in the manifest for the page that goes on with the run.
 
     Raises:
+        Waiting: a step waits for people.
         UserError: the folder is in use, `again_from` is not a step, or a stage met bad input.
     """
     with locked(folder):
@@ -37,6 +41,8 @@ def run_recipe(recipe: Recipe, folder: Path, again_from: str | None = None) -> N
         for name in _forced(recipe, again_from):
             manifest["steps"].pop(name, None)
         manifest |= {"recipe": recipe.name, "seed": recipe.seed, "machine": description(), "versions": versions()}
+        if command is not None:
+            manifest["command"] = dict(command)
         write_text(folder / "recipe.yaml", recipe.to_yaml())
         write_manifest(folder, manifest)
         for number, step in enumerate(recipe.steps):
@@ -88,6 +94,7 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
     log = Log(run / "log.jsonl", step.name, entry["attempts"] + 1)
     if fresh:
         log.begin_anew()
+    entry.pop("waits_for", None)
     entry |= {"status": "running", "attempts": entry["attempts"] + 1, "folder": folder_name}
     manifest["steps"][step.name] = entry
     write_manifest(run, manifest)
@@ -98,6 +105,9 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
     try:
         work = find_stage(step.stage, asdict(step.options)).function()
         work(Step(step.name, folder, inputs, step.options, parts["seed"], log))
+    except Waiting as error:
+        entry |= {"status": "waiting", "waits_for": error.left}
+        raise
     finally:
         entry["wall_seconds"] = round(entry["wall_seconds"] + time.monotonic() - started, 3)
         write_manifest(run, manifest)

@@ -13,12 +13,21 @@ from preceptor.run.errors import UserError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`options` and `work` are `module:name`; `inputs` must be in a step's needs, `optional` ones may be."""
+    """`options` and `work` are `module:name`; `inputs` must be in a step's needs, `optional` ones may be.
+
+    Of each of `several` there may be any number, as NAME_0, NAME_1, ...
+    """
 
     options: str
     work: str
     inputs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
+
+    def is_one_of_several(self, key: str) -> bool:
+        """Whether an input's name is one of `several` with a number."""
+        name, _, number = key.rpartition("_")
+        return name in self.several and number.isdecimal()
 
     def options_class(self) -> type:
         return _named(self.options)
@@ -71,7 +80,7 @@ STAGES: dict[str, Stage | Choice] = {
     "context_distillation": Stage("preceptor.sft.options:DistillationOptions", "preceptor.sft.distil:run",
                                   ("model", "prompts"), ("context",)),
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",
-                         ("model", "prompts", "heldout", "village")),
+                         ("model", "prompts", "heldout"), ("village", "judge", "before"), ("earlier",)),
     "reward": Stage("preceptor.reward.options:RewardOptions", "preceptor.reward.stage:run",
                     ("model", "comparisons"), ("demonstrations", "village")),
     "encoder": Stage("preceptor.reward.options:EncoderOptions", "preceptor.reward.encoder:run", ("comparisons",),
@@ -100,6 +109,8 @@ STAGES: dict[str, Stage | Choice] = {
         "best_of_n": _from_chosen("best_of_n", "BestOfNOptions"),
         "rejection_sampling": _from_chosen("rejection_sampling", "RejectionOptions"),
     }),
+    "ladder": Stage("preceptor.evaluate.options:LadderOptions", "preceptor.evaluate.ladder:run", ("model", "prompts"),
+                    ("village", "judge", "comparisons"), ("earlier",)),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
                       ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),
 }

@@ -17,7 +17,7 @@ def summary(run: Path) -> dict[str, Any]:
         UserError: the folder is no run.
     """
     folder = RunFolder(run)
-    evaluation, reward = folder.results("evaluate"), folder.results("reward")
+    evaluation, reward, ladder = (folder.results(stage) for stage in ("evaluate", "reward", "ladder"))
     figures: dict[str, Any] = {
         "wall_seconds": {name: entry["wall_seconds"] for name, entry in folder.steps.items()},
         "tokens_per_second": {name: rates[-1][1] for name in folder.steps
@@ -25,6 +25,8 @@ def summary(run: Path) -> dict[str, Any]:
         **{key: evaluation[key] for key in OF_EVALUATION if key in evaluation},
         "kl": {model: figure["mean"] for model, figure in evaluation.get("kl", {}).items()},
         "reward_accuracy": reward.get("reward_accuracy", {}),
+        "ladder": {model: found["bradley_terry"] for model, found in ladder.get("scores", {}).items()},
+        "ladder_oracle": ladder.get("oracle", {}),
         "peak_rss_mb": max((entry["peak_rss_mb"] for entry in folder.steps.values() if "peak_rss_mb" in entry),
                            default=None),
         "seed": folder.manifest.get("seed"), "machine": folder.manifest.get("machine")}

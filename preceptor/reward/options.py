@@ -4,12 +4,13 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from preceptor.feedback.options import LabellingOptions
 from preceptor.learn.options import FitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonsOptions:
-    """How many answers are sampled for the labelers to rank, and how."""
+class ComparisonsOptions(LabellingOptions):
+    """How many answers are sampled for the labelers to rank, how, and who ranks them."""
 
     k_min: int = 4
     """Fewest answers sampled for a prompt; how many it gets is drawn evenly from k_min to k_max."""
@@ -23,6 +24,8 @@ class ComparisonsOptions:
     """Divides the logits. At 1 the reward model meets the answers that PPO starts from."""
     max_tokens: int = 48
     """An answer is cut after this many tokens."""
+    earlier_share: float = 0.5
+    """In rounds: share of a prompt's answers that earlier policies write, one at least; 0 asks none of them."""
     rows: int = 64
     """Answers that are written at once."""
 

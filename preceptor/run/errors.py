@@ -13,6 +13,14 @@ class UserError(Exception):
         self.cure = cure
 
 
+class Waiting(UserError):
+    """What is left is for people to do: a run ends in good order, and the same command goes on after them."""
+
+    def __init__(self, cause: str, cure: str, left: int) -> None:
+        super().__init__(cause, cure)
+        self.left = left
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A cure for a mistyped `word`: the nearest of `choices`, or all of them when none is near."""
     choices = sorted(choices)

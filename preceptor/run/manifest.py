@@ -1,9 +1,11 @@
 """The manifest of a run, `run.json`: what each step is, whether it is done, and what it took.
 
-    {"recipe", "seed", "machine", "versions", "steps": {NAME: {"stage", "identity", "parts", "status", "seed",
-     "attempts", "wall_seconds", "peak_rss_mb"}}}
+    {"recipe", "seed", "machine", "versions", "command": {"recipe", "settings", "sets", "folder", "rounds"},
+     "steps": {NAME: {"stage", "identity", "parts", "status", "seed", "attempts", "wall_seconds", "peak_rss_mb"}}}
 
-`parts` are what the identity is the hash of, kept so that a later run can say what changed.
+`parts` are what the identity is the hash of, kept so that a later run can say what changed. A status is `running`,
+`waiting` (for people, with how many rankings as `waits_for`) or `done`. `command` is how the run was last asked for, so
+that a page can go on with it; it takes no part in any hash.
 """
 
 import fcntl
@@ -31,6 +33,18 @@ def locked(folder: Path) -> Iterator[None]:
             raise UserError(f"The run folder '{folder}' is in use by another process.",
                             "Wait for it to end, or give another folder with --out.") from None
         yield
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process holds the run folder at this moment."""
+    if not (folder / ".lock").exists():
+        return False
+    with (folder / ".lock").open("r") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

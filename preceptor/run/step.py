@@ -36,6 +36,11 @@ class Step:
                             "Check the path, or run the step that makes it.")
         return path
 
+    def several(self, name: str) -> list[Path]:
+        """The paths of the inputs NAME_0, NAME_1, ..., in the order of their numbers; empty where there are none."""
+        numbers = sorted(int(key.removeprefix(f"{name}_")) for key in self.inputs if key.startswith(f"{name}_"))
+        return [self.input(f"{name}_{number}") for number in numbers]
+
     def say(self, text: str) -> None:
         """Print one line for the person who watches."""
         print(f"{self.name}: {text}", file=sys.stderr, flush=True)

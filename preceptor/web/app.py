@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,15 +15,15 @@ from starlette.responses import Response
 from preceptor.feedback.policies import Selector
 from preceptor.feedback.store import Store
 from preceptor.run.errors import UserError
-from preceptor.web import insight, labelling, people, writing
+from preceptor.web import insight, labelling, people, rounds, writing
 from preceptor.web.guard import HEADERS, LARGEST, Refused, Room
 from preceptor.web.limits import Limit
 from preceptor.web.options import WebOptions
 from preceptor.web.render import page
 
 
-def create_app(store: Store, options: WebOptions | None = None) -> FastAPI:
-    """The pages over an open store.
+def create_app(store: Store, options: WebOptions | None = None, run: Path | None = None, place: str = "") -> FastAPI:
+    """The pages over an open store, which is at `place` and holds the labels of `run`.
 
     Raises:
         UserError: the policy is unknown.
@@ -31,8 +32,8 @@ def create_app(store: Store, options: WebOptions | None = None) -> FastAPI:
     app = FastAPI(title="Preceptor", docs_url=None, redoc_url=None)
     selector = Selector(store, options.policy)
     selector.look()
-    app.state.room = Room(store, options, selector, requests=Limit(options.requests_per_minute, 60))
-    for room in (labelling, people, writing, insight):
+    app.state.room = Room(store, options, selector, run, place, requests=Limit(options.requests_per_minute, 60))
+    for room in (labelling, people, writing, insight, rounds):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=str(files("preceptor.web").joinpath("static"))))
     app.middleware("http")(_guarded)

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -39,6 +40,10 @@ class Room:
     store: Store
     options: WebOptions
     selector: Selector
+    run: Path | None = None
+    """The folder of the run whose answers are labelled, where there is one."""
+    place: str = ""
+    """The store's path or URL."""
     sign_ins: Limit = field(default_factory=lambda: Limit(10, 60))
     requests: Limit | None = None
 
@@ -78,6 +83,7 @@ def at_least(role: str) -> Callable[..., Session]:
     return check
 
 
+Candidate = Annotated[Session, Depends(at_least("candidate"))]
 Labeler = Annotated[Session, Depends(at_least("labeler"))]
 Reviewer = Annotated[Session, Depends(at_least("reviewer"))]
 Admin = Annotated[Session, Depends(at_least("admin"))]
@@ -93,8 +99,8 @@ def check_form(session: Session, given: str) -> None:
         raise Refused(403, "stale_form")
 
 
-def from_header(request: Request, session: Labeler) -> Session:
-    """A labeler whose script sent the form's secret as a header."""
+def from_header(request: Request, session: Candidate) -> Session:
+    """Somebody whose script sent the form's secret as a header."""
     check_form(session, request.headers.get("x-form", ""))
     return session
 

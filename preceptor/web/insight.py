@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import sqlalchemy as sql
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
@@ -10,10 +9,9 @@ from preceptor.data.records import Comparison
 from preceptor.feedback.audit import history
 from preceptor.feedback.labelers import all_labelers
 from preceptor.feedback.quality import REFERENCE, agreement, agreement_by_category, labeler_table
-from preceptor.feedback.records import comparisons, item_content
+from preceptor.feedback.records import comparisons
 from preceptor.feedback.scores import ModelScores, model_scores
-from preceptor.feedback.store import Store
-from preceptor.feedback.tables import items
+from preceptor.feedback.screening import SCREENING, gold_questions, screening
 from preceptor.run.errors import UserError
 from preceptor.web.guard import Admin, InRoom, Reviewer
 from preceptor.web.render import page
@@ -25,9 +23,16 @@ router = APIRouter()
 def quality_page(request: Request, room: InRoom, session: Reviewer) -> HTMLResponse:
     """Agreement, and every labeler with what speaks against him."""
     counted, every = list(comparisons(room.store)), list(comparisons(room.store, excluded=True))
-    table = labeler_table(every, gold_ranks(room.store))
+    table = labeler_table(every, gold_questions(room.store).ranks)
     return page(request, "quality", session, overall=agreement(counted), reference=REFERENCE, table=table,
                 by_category=agreement_by_category(counted), people=all_labelers(room.store))
+
+
+@router.get("/screening", response_class=HTMLResponse)
+def screening_page(request: Request, room: InRoom, session: Reviewer) -> HTMLResponse:
+    """Candidates, and how far they agree with those who set the gold questions."""
+    return page(request, "screening", session, candidates=screening(room.store), needed=SCREENING,
+                questions=len(gold_questions(room.store).ranks))
 
 
 @router.get("/scores", response_class=HTMLResponse)
@@ -42,22 +47,8 @@ def log_page(request: Request, room: InRoom, session: Admin) -> HTMLResponse:
     return page(request, "log", session, lines=history(room.store))
 
 
-
-
 def _scores(rankings: Sequence[Comparison]) -> ModelScores | None:
     try:
         return model_scores(rankings, resamples=100)
     except UserError:  # no two models were compared yet, which the page says
         return None
-
-
-def gold_ranks(store: Store) -> dict[tuple[str, ...], dict[str, int]]:
-    """The right ranks of every gold question, by what `quality.answers_of` gives for its rankings."""
-    with store.reading() as connection:
-        found = connection.execute(sql.select(items.c.key, items.c.gold).where(items.c.gold.is_not(None))).all()
-    ranks = {}
-    for key, gold in found:
-        prompt, responses, _ = item_content(store, key)
-        ranks[prompt.id, *sorted(response.text for response in responses)] = {
-            responses[index].text: rank for rank, group in enumerate(gold) for index in group}
-    return ranks

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from preceptor.data.records import Comparison, Response
 from preceptor.feedback.accounts import Session
-from preceptor.feedback.assign import Held, done_by, left_to_do, next_item, skip
+from preceptor.feedback.assign import Held, done_by, gold_to_do, left_to_do, next_item, skip
 from preceptor.feedback.judgements import (
     AXES,
     FLAGS,
@@ -25,7 +25,7 @@ from preceptor.feedback.judgements import (
 from preceptor.feedback.records import comparisons, item_content
 from preceptor.feedback.store import Store
 from preceptor.feedback.writings import correct
-from preceptor.web.guard import InRoom, Labeler, Refused, Room, Sender
+from preceptor.web.guard import Candidate, InRoom, Labeler, Refused, Room, Sender
 from preceptor.web.render import page
 
 router = APIRouter()
@@ -66,7 +66,7 @@ class SkipBody(Strict):
 
 
 @router.get("/label", response_class=HTMLResponse)
-def task_page(request: Request, room: InRoom, session: Labeler) -> HTMLResponse:
+def task_page(request: Request, room: InRoom, session: Candidate) -> HTMLResponse:
     """The page on which a labeler works."""
     return page(request, "label", session, **_task(room, session))
 
@@ -138,10 +138,11 @@ def _content(store: Store, item: str) -> Any:
 
 def _task(room: Room, session: Session) -> dict[str, Any]:
     """What the template of a task shows: the next item of this labeler, without a hint at who answered or at gold."""
+    screened = session.role == "candidate"
     held = next_item(room.store, session.labeler, room.selector, lease=60 * room.options.lease_minutes,
-                     gold_share=room.options.gold_share)
-    values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler),
-                              "left": left_to_do(room.store, session.labeler)}
+                     gold_share=room.options.gold_share, only_gold=screened)
+    values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler), "screened": screened,
+                              "left": (gold_to_do if screened else left_to_do)(room.store, session.labeler)}
     if held is None:
         return values
     state = {"item": held.item, "answers": held.shown, "form": session.form,

@@ -18,7 +18,7 @@ from preceptor.feedback.accounts import (
 )
 from preceptor.feedback.labelers import ROLES, all_labelers, exclude, set_role
 from preceptor.feedback.records import comparisons
-from preceptor.web.guard import COOKIE, Admin, InRoom, Labeler, Refused, caller, check_form, check_origin, set_session
+from preceptor.web.guard import COOKIE, Admin, Candidate, InRoom, Refused, caller, check_form, check_origin, set_session
 from preceptor.web.render import LANGUAGES, THEMES, page
 
 router = APIRouter()
@@ -81,7 +81,7 @@ def _come_in(request: Request, room: InRoom, name: str) -> Response:
 
 
 @router.post("/leave", response_class=RedirectResponse)
-def leave(request: Request, room: InRoom, session: Labeler, form: Text) -> Response:
+def leave(request: Request, room: InRoom, session: Candidate, form: Text) -> Response:
     """Sign out."""
     check_form(session, form)
     close_session(room.store, request.cookies.get(COOKIE, ""))

@@ -1,11 +1,11 @@
 """`preceptor label RUN`: the labelling pages over a run's store, on this machine or for a team."""
 
-import getpass
 import threading
 import webbrowser
 from pathlib import Path
 
 from preceptor.feedback.accounts import invite
+from preceptor.feedback.labelers import account_name
 from preceptor.feedback.store import Store
 from preceptor.run.errors import UserError
 from preceptor.web.options import WebOptions
@@ -26,7 +26,8 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
     except ImportError as error:
         raise UserError(f"The labelling pages need the package {error.name}.",
                         "Install it with: pip install 'preceptor[web]'") from None
-    link = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/enter/{invite(store, _me(), 'admin', _me())}"
+    me = account_name()
+    link = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{port}/enter/{invite(store, me, 'admin', me)}"
     print(f"Labelling {run}. Stop with Ctrl-C.\n\n    {link}\n\nThis link lets you in once, as admin.",
           flush=True)
     if host not in LOCAL:
@@ -36,16 +37,9 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
           f"--set reward.needs.comparisons={place} --from reward", flush=True)
     if browse:
         threading.Timer(1.0, webbrowser.open, [link]).start()
-    app = create_app(store, options)
+    app = create_app(store, options, run, place)
     server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False))
     try:
         server.run()
     except SystemExit:
         raise UserError(f"Port {port} of {host} cannot be used.", "Choose another one with --port.") from None
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name
-        return "admin"

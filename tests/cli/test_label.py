@@ -1,12 +1,20 @@
 """`preceptor label` without a browser: rankings in and out, and what it refuses."""
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from preceptor.cli.main import main
-from preceptor.data.jsonl import read_jsonl
-from preceptor.data.records import Comparison
+from preceptor.data.jsonl import read_jsonl, write_jsonl
+from preceptor.data.records import Comparison, Prompt
+from preceptor.feedback.assign import next_item
+from preceptor.feedback.records import comparisons
+from preceptor.feedback.screening import gold_questions
+from preceptor.feedback.store import open_store
+from preceptor.run.files import write_json
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "Comparison.jsonl"
 
@@ -35,3 +43,59 @@ def test_what_cannot_be_done_is_said(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
     assert main(["label", *(word.replace("{run}", str(tmp_path)) for word in arguments)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_judge_ranks_and_gold_questions_are_set_from_the_command_line(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    judge = tmp_path / "longest"
+    judge.mkdir()
+    (judge / "judging.py").write_text("def length(prompt, response):\n    return len(response.text)\n")
+    write_json(judge / "reward.json", {"kind": "program", "function": "judging:length", "code": "judging.py"})
+    assert main(["label", str(run), "--add", str(GOLDEN)]) == 0
+    assert main(["label", str(run), "--judge", str(judge)]) == 0
+    assert "longest (program) ranked 2 prompts." in capsys.readouterr().err
+    assert main(["label", str(run), "--judge", str(judge), "--as", "again"]) == 0
+    assert main(["label", str(run), "--gold", str(GOLDEN)]) == 0
+    assert "2 gold questions." in capsys.readouterr().err
+    store = open_store(run / "feedback.sqlite")
+    mine = list(comparisons(store, labeler="again"))
+    assert len(mine) == 2 and {one.kind for one in mine} == {"program"} and len(gold_questions(store).ranks) == 2
+    lengths = [[len(mine[0].responses[index].text) for index in group] for group in mine[0].ranking]
+    assert lengths == sorted(lengths, reverse=True)
+    store.close()
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """A server with OpenAI's chat API that answers with the question and its seed."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        said = f"{body['messages'][-1]['content']} says {body['model']} ({body['seed'] % 2})"
+        content = json.dumps({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_answers_of_a_server_are_put_before_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    write_jsonl(tmp_path / "prompts.jsonl", [Prompt(f"p{n}", [{"role": "user", "content": f"Q{n}"}]) for n in range(3)])
+    run, prompts = str(tmp_path / "run"), ["--prompts", str(tmp_path / "prompts.jsonl")]
+    assert main(["label", run, *prompts, "--ask", f"{url}#big", "--ask", f"{url}#small", "--samples", "2"]) == 0
+    assert "3 prompts with 12 answers." in capsys.readouterr().err
+    store = open_store(tmp_path / "run" / "feedback.sqlite")
+    held = next_item(store, "ann")
+    assert len(held.responses) == 4 and {one.model for one in held.responses} == {"big", "small"}
+    store.close()
+    for arguments, said in ((["--ask", url, *prompts], "which model of the server"), (["--ask", "x"], "need prompts"),
+                            (["--ask", "no-step", *prompts], "no step 'no-step'")):
+        assert main(["label", run, *arguments]) == 2
+        assert said in capsys.readouterr().err
+    server.shutdown()

@@ -15,8 +15,8 @@ from preceptor.feedback.quality import (
     answers_of,
     gold_accuracy,
     labeler_table,
-    passes_screening,
 )
+from preceptor.feedback.screening import passes_screening
 from preceptor.feedback.signs import company_signs, position_signs, tau_variance
 from preceptor.metrics.rankings import kendall_tau_b
 

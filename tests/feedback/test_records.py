@@ -111,7 +111,7 @@ def test_rankings_of_the_same_answers_in_another_order_meet_in_one_item(small_st
     assert list(comparisons(small_store, item=key)) == [one, other]
     assert set_gold(small_store, [other]) == 1
     _, shown, item = item_content(small_store, key)
-    [[best], rest] = item["gold"]
+    [[best], rest] = item["gold"]["ranking"]
     assert shown[best] == said[0] and len(rest) == 2
 
 

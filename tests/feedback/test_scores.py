@@ -61,6 +61,9 @@ def test_the_score_is_that_of_bradley_and_terry() -> None:
 def test_a_ladder_has_a_rung_for_each_round() -> None:
     rungs = ladder(_rankings(40), resamples=2)
     assert [(number, rung.prompts) for number, rung in rungs.items()] == [(0, 20), (1, 40)]
+    alone = [replace(one, responses=[replace(said, model="sft") for said in one.responses])
+             if one.round == 0 else one for one in _rankings(40)]
+    assert list(ladder(alone, resamples=2)) == [1]  # a round with one model has nothing to compare yet
 
 
 def test_answers_are_scored_within_their_prompt() -> None:

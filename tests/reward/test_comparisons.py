@@ -7,6 +7,7 @@ import pytest
 
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Comparison, Prompt, Response
+from preceptor.generate import answers as generate_answers
 from preceptor.reward import comparisons
 from preceptor.reward.options import ComparisonsOptions
 from preceptor.run.errors import UserError
@@ -51,15 +52,15 @@ def test_nothing_is_sampled_twice(compared: Step, monkeypatch: pytest.MonkeyPatc
     before = [(compared.folder / name).read_bytes() for name in names]
     for name in names:
         (compared.folder / name).unlink()
-    monkeypatch.setattr(comparisons, "LocalDecoder", None)
+    monkeypatch.setattr(generate_answers, "LocalDecoder", None)
     comparisons.run(compared)
     assert [(compared.folder / name).read_bytes() for name in names] == before
 
 
 def test_identical_answers_are_kept_once_and_counted(compared: Step, capsys: pytest.CaptureFixture[str]) -> None:
-    requests = comparisons._requests(compared, [Prompt(id, [{"role": "user", "content": "Hi"}]) for id in ("a", "b")])
-    answers = [Response("same" if request.prompt.id == "a" else f"text {n % 3}") for n, request in enumerate(requests)]
-    found = comparisons._distinct(compared, "made", requests, answers)
+    asked = comparisons._asked(compared, [Prompt(id, [{"role": "user", "content": "Hi"}]) for id in ("a", "b")])
+    answers = [Response("same" if one.request.prompt.id == "a" else f"text {n % 3}") for n, one in enumerate(asked)]
+    found = comparisons._rankable(compared, "made", asked, answers)
     assert [(prompt.id, [answer.text for answer in kept]) for prompt, kept in found] == [
         ("b", list(dict.fromkeys(answer.text for answer in answers if answer.text != "same")))]
     kept = 1 + len(found[0][1])

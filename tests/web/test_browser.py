@@ -27,7 +27,7 @@ from preceptor.web.labelling import FLAG_KEYS
 from preceptor.web.options import WebOptions
 from tests.web.conftest import some_items
 
-PAGES = ("label", "write", "me", "quality", "scores", "people", "log")
+PAGES = ("label", "write", "me", "quality", "screening", "scores", "rounds", "people", "log")
 
 
 @pytest.fixture(scope="module")
