@@ -49,8 +49,8 @@ def _corpus_score(metric: object, answers: Sequence[str], references: Sequence[S
     streams = [list(stream) for stream in zip(*references, strict=True)]
     found = metric.corpus_score(list(answers), streams, n_bootstrap=resamples)
     middle, reach = (found.score, 0.0) if resamples <= 1 else (found._mean, found._ci)
-    return CorpusScore(found.score, max(0.0, middle - reach), min(100.0, middle + reach), len(answers),
-                       str(metric.get_signature()))
+    return CorpusScore(float(found.score), max(0.0, float(middle - reach)), min(100.0, float(middle + reach)),
+                       len(answers), str(metric.get_signature()))
 
 
 def _sacrebleu() -> object:
