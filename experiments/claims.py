@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subset", choices=("core", "all"), default="core", help="core: under 20 minutes on two cores")
     parser.add_argument("--claim", action="append", default=[], metavar="NUMBER", help="only these, such as 25a")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of each experiment (3)")
+    parser.add_argument("--seeds", type=int, default=3, choices=range(3, 6), help="seeds of each experiment (3)")
     parser.add_argument("--quick", action="store_true", help="only claims that train no language model")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--write", action="store_true", help="write docs/claims.md from the results, and end")

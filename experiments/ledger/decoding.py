@@ -15,7 +15,7 @@ from preceptor.metrics.intervals import interval_over_seeds
 from preceptor.metrics.repetition import seq_rep_n
 
 PREFIX, LENGTH, PROMPTS = 80, 48, 24  # letters of the beginning, tokens that follow it, texts
-MODELS = "Models of 0.15 million weights, 300 steps on novels; 24 beginnings of held-out passages, 48 tokens."
+MODELS = "Models of 0.15 million weights, 240 steps on novels; 24 beginnings of held-out passages, 48 tokens."
 
 
 def continued(seed: int, **options: Any) -> list[list[int]]:

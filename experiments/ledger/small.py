@@ -17,7 +17,7 @@ from preceptor.metrics.language import bits_per_byte
 from preceptor.models.causal import build_llama
 from preceptor.tokenizer.bpe import train_bpe
 
-CONTEXT, STEPS, ROWS = 96, 300, 8
+CONTEXT, STEPS, ROWS = 96, 240, 8
 PASSAGE = 480  # letters
 SHAPE = {"width": 64, "layers": 2, "heads": 4, "feed_forward": 160}
 
@@ -30,7 +30,7 @@ def passages() -> tuple[list[str], list[str]]:
     cut = [[row["text"][start:start + PASSAGE] for start in range(0, len(row["text"]) - PASSAGE, PASSAGE)]
            for row in rows]
     few = len(cut) // 10
-    return [text for some in cut[few:] for text in some][:6000], [text for some in cut[:few] for text in some][:200]
+    return [text for some in cut[few:] for text in some][:3000], [text for some in cut[:few] for text in some][:200]
 
 
 @cache
@@ -41,7 +41,12 @@ def tokenizer() -> Any:
 
 def examples(texts: Sequence[str]) -> list[Example]:
     """The texts as examples, each token but the first predicted."""
-    return [Example.of_text(str(number), tokenizer()(text)["input_ids"]) for number, text in enumerate(texts)]
+    return _encoded(tuple(texts))
+
+
+@cache
+def _encoded(texts: tuple[str, ...]) -> list[Example]:
+    return [Example.of_text(str(number), tokens) for number, tokens in enumerate(tokenizer()(list(texts))["input_ids"])]
 
 
 def fresh(seed: int, **shape: int) -> nn.Module:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.run.errors import UserError
-from preceptor.run.manifest import read_manifest, step_folder
 
 STEPS = ("base", "sft", "select", "ppo", "ppo_ptx")  # of a run, in the order of training
 
@@ -28,7 +27,8 @@ def evaluate(options: argparse.Namespace) -> None:
     suite = load_suite(options.suite, data)
     from transformers.utils.logging import disable_progress_bar
 
-    from preceptor.evaluate.suites.examination import Examination, SuiteOptions, examine
+    from preceptor.evaluate.options import SuiteOptions
+    from preceptor.evaluate.suites.examination import Examination, examine
     from preceptor.evaluate.suites.table import table
     disable_progress_bar()
     out = options.out or Path("evaluations") / suite.name
@@ -51,12 +51,11 @@ def models(words: Sequence[str], form: str | None) -> list[tuple[str, str, str]]
     for word in words:
         path = Path(word)
         if (path / "run.json").is_file():
-            steps = read_manifest(path)["steps"]
-            names = [name for name in STEPS if name in steps and (step_folder(path, name) / "model").is_dir()]
-            if not names:
+            steps = [step for name in STEPS for step in path.glob(f"[0-9][0-9]-{name}") if (step / "model").is_dir()]
+            if not steps:
                 raise UserError(f"The run '{word}' has no model yet.", f"Finish one of its steps {', '.join(STEPS)}.")
-            found += [(name, str(step_folder(path, name)), form or ("plain" if name == "base" else "chat"))
-                      for name in names]
+            found += [(step.name[3:], str(step), form or ("plain" if step.name[3:] == "base" else "chat"))
+                      for step in steps]
         else:
             name = word.rpartition("#")[2] if "://" in word else path.resolve().name
             found.append((name, word, form or ("chat" if _has_template(path) else "plain")))

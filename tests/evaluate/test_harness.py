@@ -18,8 +18,9 @@ ROWS = [{"id": f"q{n}", "query": f"{word} went to the {place} and", "gold": n % 
                                           for place in ("market", "well", "church", "mill"))]
 
 
-def _theirs(model: Any, rows: Path, kind: str) -> dict[str, float]:
+def _theirs(model: Any, rows: Path, kind: str) -> dict[str, Any]:
     from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
     config: dict[str, Any] = {
         "task": "ours", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(rows)}},
         "test_split": "test", "doc_to_text": "{{query}}", "num_fewshot": 0}
@@ -30,8 +31,8 @@ def _theirs(model: Any, rows: Path, kind: str) -> dict[str, float]:
         config |= {"output_type": "generate_until", "doc_to_target": "{{said}}",
                    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8, "do_sample": False},
                    "metric_list": [{"metric": "exact_match"}]}
-    found = simple_evaluate(model=model, tasks=[config], bootstrap_iters=0, log_samples=True)
-    return found
+    manager = TaskManager(include_defaults=False)  # its own tasks are thousands of files to read
+    return simple_evaluate(model=model, tasks=[config], task_manager=manager, bootstrap_iters=0, log_samples=True)
 
 
 def test_scores_agree(models: dict[str, Path], tmp_path: Path) -> None:

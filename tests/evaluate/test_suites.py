@@ -2,13 +2,17 @@
 
 import json
 import math
+import shutil
+import threading
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from preceptor.cli.evaluate import models as named_models
 from preceptor.cli.main import main
 from preceptor.data.jsonl import write_jsonl
 from preceptor.data.records import Comparison, Prompt, Response
@@ -78,7 +82,8 @@ def test_every_shipped_suite_fits_the_public_data(public_data: Path) -> None:
 
 @pytest.mark.parametrize("spoilt, said", [
     ({"nonsense": 1}, "unknown key 'nonsense'"), ({"scorer": "choise"}, "names the scorer"),
-    ({"options": ""}, "has no options"), ({"judges": ["wise"]}, "names the judge"), ({"file": None}, None)])
+    ({"options": ""}, "has no options"), ({"scorer": "preference", "shots": [0, 1]}, "several ways of asking"),
+    ({"judges": ["wise"]}, "names the judge"), ({"file": None}, None)])
 def test_a_suite_is_read_strictly(tmp_path: Path, spoilt: dict[str, Any], said: str | None) -> None:
     one = {"name": "t", "file": "rows.jsonl", "scorer": "choice", "prompts": {"basic": "{{ question }}"},
            "options": "choices", "gold": "right", **spoilt}
@@ -259,6 +264,17 @@ def test_long_texts_lose_their_beginning_and_are_counted(models: dict[str, Path]
         assert len(model.write(["word " * 600], Sampling(temperature=0.0, max_tokens=4), 0)) == 1 and model.cut == 2
 
 
+@pytest.mark.parametrize("delimiter", ["", " "])
+def test_a_continuation_always_has_tokens_and_joins_the_context(models: dict[str, Path], delimiter: str) -> None:
+    """Also where the two would make one token together, as t and he do in English."""
+    model = LocalExaminee(models["sft"], "sft", "plain")
+    for context, continuation in (("t", "he"), ("and t", "he cat"), ("问：", "她"), ("a  ", "b"), ("", "the")):
+        before, after = model._plain_pair(context, delimiter + continuation)
+        assert before and after
+        text = model.tokenizer.decode([*before, *after], skip_special_tokens=True)
+        assert text == context + delimiter + continuation
+
+
 @pytest.fixture
 def own(folder: Path) -> Path:
     tasks = [{"name": "pick", "file": "rows.jsonl", "scorer": "choice", "prompts": {"basic": "Q: {{ question }}\nA:"},
@@ -292,6 +308,46 @@ def test_the_command_examines_models_on_a_users_own_suite(own: Path, models: dic
     said = capsys.readouterr().out
     assert kept.stat().st_mtime_ns == before and "chrf_signature" in said and "win_rate against base" in said
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
+
+
+class Chat(BaseHTTPRequestHandler):
+    """A server that says B to every question."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+        said = "B" if "Answer with the letter" in asked["messages"][-1]["content"] else "It is 3."
+        self.wfile.write(json.dumps({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}).encode())
+
+    def log_message(self, *given: Any) -> None:
+        """Quiet."""
+
+
+def test_a_server_is_examined(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/v1#parrot"
+    assert main(["evaluate", address, "--suite", str(own), "--out", str(tmp_path / "out"), "--json"]) == 0
+    server.shutdown()
+    found = json.loads(capsys.readouterr().out)
+    assert found["tasks"]["pick"][""]["accuracy"]["parrot"]["mean"] == 0.5
+    assert found["tasks"]["pick"][""]["accuracy / odd"]["parrot"]["mean"] == 1
+    assert found["tasks"]["say"]["kind"]["f1"]["parrot"]["mean"] == pytest.approx((1 + 7 * 2 / 3) / 8)
+    assert "read" in " ".join(found["notes"]) and "asked by letter" in " ".join(found["notes"])
+
+
+def test_the_policies_of_a_run_are_its_models(models: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"steps": {"base": {}, "sft": {}, "ppo": {}}}))
+    with pytest.raises(UserError, match="has no model yet"):
+        named_models([str(tmp_path)], None)
+    for folder, name in (("02-base", "base"), ("03-sft", "sft")):
+        shutil.copytree(models[name], tmp_path / folder)
+    assert named_models([str(tmp_path)], None) == [("base", str(tmp_path / "02-base"), "plain"),
+                                                   ("sft", str(tmp_path / "03-sft"), "chat")]
+    assert [form for *_, form in named_models([str(tmp_path)], "plain")] == ["plain", "plain"]
+    twice = named_models([str(tmp_path / "03-sft"), str(tmp_path / "03-sft")], None)
+    assert [name for name, *_ in twice] == ["03-sft 1", "03-sft 2"]
 
 
 @pytest.mark.parametrize("change, said", [

@@ -103,13 +103,14 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A list of tasks and the judges that they name; `folder` is where its files lie."""
+    """A list of tasks and the judges that they name; `folder` is where its files lie, `own` whether a user wrote it."""
 
     name: str
     description: str
     tasks: tuple[Task, ...]
     judges: tuple[Judge, ...] = ()
     folder: Path | None = None
+    own: bool = False
 
 
 def shipped() -> list[str]:
@@ -137,14 +138,14 @@ def load_suite(name: str, data: Path | None) -> Suite:
     suite = build(Suite, read, f"the suite '{name}'", tasks=Task, judges=Judge)
     _check(suite)
     return Suite(name=suite.name, description=suite.description, tasks=suite.tasks, judges=suite.judges,
-                 folder=path.parent if path is own else data)
+                 folder=path.parent if path is own else data, own=path is own)
 
 
 def build(kind: type[K], values: Any, what: str, **parts: type) -> K:
     """A dataclass from a mapping, strictly; lists become tuples, and those named in `parts` lists of dataclasses."""
     if not isinstance(values, Mapping):
         raise UserError(f"{what} must be a mapping of names to values.", "See docs/suites.md.")
-    known = {one.name: one for one in fields(kind) if one.name != "folder"}
+    known = {one.name: one for one in fields(kind) if one.name not in ("folder", "own")}
     for name in values:
         if name not in known:
             raise UserError(f"{what} has an unknown key '{name}'.", nearest(str(name), known))
@@ -171,6 +172,9 @@ def _check(suite: Suite) -> None:
         for name in needed:
             if not getattr(task, name):
                 raise UserError(f"The task '{task.name}' has no {name}, which its scorer needs.", f"Add '{name}'.")
+        if task.scorer == "preference" and len(task.prompts) * len(task.shots) > 1:
+            raise UserError(f"The task '{task.name}' compares answers, and has several ways of asking.",
+                            "Make a task of each.")
     if len({task.name for task in suite.tasks}) < len(suite.tasks):
         raise UserError(f"Two tasks of the suite '{suite.name}' have one name.", "Give each its own.")
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.data.records import Comparison
-from preceptor.evaluate.suites.description import SHIPPED, Suite, Task
+from preceptor.evaluate.options import SuiteOptions
+from preceptor.evaluate.suites.description import Suite, Task
 from preceptor.evaluate.suites.examinee import Examinee
 from preceptor.evaluate.suites.items import Arm, arms, references
 from preceptor.evaluate.suites.judges import TrainedJudge
@@ -25,18 +26,6 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import hash_path, hash_value, read_json, write_json
 
 Load = Callable[[], Examinee]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SuiteOptions:
-    """How much of a suite is measured, and who judges preferences."""
-
-    limit: int = 0
-    """Items of a task at most, drawn by the seed; 0 takes all."""
-    seed: int = 0
-    """Of the draw of items and of solved examples."""
-    tasks: tuple[str, ...] = ()
-    """Names of the tasks to measure; empty takes all."""
 
 
 @dataclass(slots=True)
@@ -105,7 +94,7 @@ def _is_there(examination: Examination, task: Task) -> bool:
     files = [task.file, *([task.shots_file] if task.shots_file else [])]
     files += [file for judge in suite.judges if judge.name in task.judges for file in judge.files]
     absent = [file for file in files if not (suite.folder / file).is_file()]
-    if absent and not (SHIPPED / f"{suite.name}.yaml").is_file():
+    if absent and suite.own:
         raise UserError(f"The task '{task.name}' reads '{absent[0]}', and there is no such file in '{suite.folder}'.",
                         "Check the path; it is relative to the suite's own file.")
     if absent:

@@ -78,7 +78,11 @@ class LocalExaminee:
         return len(encode_text(self.tokenizer, text)) + room + 8 <= self.length  # 8: what a chat template adds
 
     def _plain_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Tokens of both, as lm-evaluation-harness splits them: spaces at the end of the context go over."""
+        """Tokens of both, as lm-evaluation-harness splits them: spaces at the end of the context go over.
+
+        Where a token would reach across the border, each is tokenised on its own: a continuation never has no token,
+        which would make it the likeliest of all.
+        """
         spaces = len(context) - len(context.rstrip())
         if spaces:
             context, continuation = context[:-spaces], context[-spaces:] + continuation
@@ -87,7 +91,9 @@ class LocalExaminee:
             return [self.tokenizer.eos_token_id if beginning is None else beginning], \
                 encode_text(self.tokenizer, continuation)
         before = self.tokenizer(context)["input_ids"]
-        return before, self.tokenizer(context + continuation)["input_ids"][len(before):]
+        whole = self.tokenizer(context + continuation)["input_ids"]
+        clean = whole[:len(before)] == before and len(whole) > len(before)
+        return before, whole[len(before):] if clean else encode_text(self.tokenizer, continuation)
 
     def _chat_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         if not context:  # a sentence on its own is no answer

@@ -47,8 +47,9 @@ def choice(task: Task, arm: Arm, model: Examinee, judges: Judges, seed: int) -> 
     (both as lm-evaluation-harness), `mass` the share of exp(sum) that right options have (TruthfulQA's MC2)."""
     if not model.reads:
         return _by_letter(task, arm, model, seed)
-    pairs = [(asked(model, item, longest(item) + 1), task.delimiter + option)
-             for item in arm.items for option in item.options]
+    prompts = [asked(model, item, longest(item) + 1) for item in arm.items]
+    pairs = [(prompt, task.delimiter + option) for prompt, item in zip(prompts, arm.items, strict=True)
+             for option in item.options]
     found = iter(model.likelihoods(pairs))
     scored = Scored({"accuracy": [], "accuracy_norm": [], "mass": []})
     guesses, confidences = [], []
