@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preceptor.cli.main import main
-from preceptor.data.jsonl import read_jsonl
+from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Prompt
 from preceptor.evaluate.robustness.measure import robustness
 from preceptor.evaluate.robustness.variants import generic_variants, last_text, misspelled
@@ -121,4 +121,10 @@ def test_the_command_measures_models(village: Path, models: dict[str, Path], tmp
     assert "sensitivity" in capsys.readouterr().out
     found = json.loads((tmp_path / "robustness.json").read_text())
     assert found["sft"]["paraphrased"]["change"]["n"] == 2
+    everything = tmp_path / "all.jsonl"
+    write_jsonl(everything, [prompt for split in ("train", "valid", "test") for prompt in
+                             read_jsonl(village / f"prompts.{split}.jsonl", Prompt)])
+    assert main(["evaluate", str(models["sft"]), "--robustness", str(everything), "--limit", "1", "--village",
+                 str(village), "--json", "--out", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["sft"]["wrong_premise"]["yielded"]["n"] == 1
     assert main([*arguments, "--task", "x"]) == 2 and "belong to suites" in capsys.readouterr().err

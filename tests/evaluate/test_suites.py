@@ -82,6 +82,7 @@ def test_every_shipped_suite_fits_the_public_data(public_data: Path) -> None:
 
 @pytest.mark.parametrize("spoilt, said", [
     ({"nonsense": 1}, "unknown key 'nonsense'"), ({"scorer": "choise"}, "names the scorer"),
+    ({"name": "../t"}, "cannot be that of a file"),
     ({"options": ""}, "has no options"), ({"scorer": "preference", "shots": [0, 1]}, "several ways of asking"),
     ({"judges": ["wise"]}, "names the judge"), ({"file": None}, None)])
 def test_a_suite_is_read_strictly(tmp_path: Path, spoilt: dict[str, Any], said: str | None) -> None:

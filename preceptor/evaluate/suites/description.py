@@ -163,6 +163,9 @@ def _check(suite: Suite) -> None:
     """Refuse what would only be found out at the first row, after a model was loaded."""
     judges = {judge.name for judge in suite.judges}
     for task in suite.tasks:
+        if not task.name.replace("-", "_").isidentifier():
+            raise UserError(f"The task's name '{task.name}' cannot be that of a file.",
+                            "Use letters, digits, - and _, a letter first.")
         if task.scorer not in SCORERS:
             raise UserError(f"The task '{task.name}' names the scorer '{task.scorer}'.", nearest(task.scorer, SCORERS))
         for judge in set(task.judges) - judges:

@@ -21,7 +21,7 @@ from preceptor.evaluate.suites.items import Arm, arms, references
 from preceptor.evaluate.suites.judges import TrainedJudge
 from preceptor.evaluate.suites.preference import Preference, by_people, win_rates
 from preceptor.evaluate.suites.scorers import SCORERS, Scored, groups, write
-from preceptor.metrics.intervals import bootstrap_mean
+from preceptor.metrics.intervals import mean_over_prompts
 from preceptor.run.errors import UserError
 from preceptor.run.files import hash_path, hash_value, read_json, write_json
 
@@ -92,7 +92,8 @@ def _is_there(examination: Examination, task: Task) -> bool:
     """Whether a task's files exist; a shipped suite goes without those that are not, and says so."""
     suite = examination.suite
     files = [task.file, *([task.shots_file] if task.shots_file else [])]
-    files += [file for judge in suite.judges if judge.name in task.judges for file in judge.files]
+    files += [file for judge in suite.judges if judge.name in task.judges
+              for file in (*judge.files, judge.references, judge.test) if file]
     absent = [file for file in files if not (suite.folder / file).is_file()]
     if absent and suite.own:
         raise UserError(f"The task '{task.name}' reads '{absent[0]}', and there is no such file in '{suite.folder}'.",
@@ -142,7 +143,7 @@ def _arm_figures(task: Task, arm: Arm, scored: Scored) -> dict[str, Any]:
 def _mean(values: Sequence[float | None], clusters: Sequence[str]) -> dict[str, float] | None:
     known = [(value, cluster) for value, cluster in zip(values, clusters, strict=True)
              if value is not None and not math.isnan(value)]
-    return bootstrap_mean(*map(list, zip(*known, strict=True))).to_dict() if known else None
+    return mean_over_prompts(*map(list, zip(*known, strict=True))).to_dict() if known else None
 
 
 def _enter(results: dict[str, Any], task: Task, model: str, found: Sequence[dict[str, Any]]) -> None:
