@@ -115,7 +115,8 @@ def _line(claim: Claim, found: dict[str, Any]) -> str:
     if claim.corrected:
         said += f" *Corrected: {claim.corrected}*"
     if claim.test is None or claim.name not in found:
-        return f"| {claim.name} | {said} | {verdict_without(claim)} | {claim.reason} | |"
+        reason = claim.reason or "Its experiment is written and has not been run."
+        return f"| {claim.name} | {said} | {verdict_without(claim)} | {reason} | |"
     one = found[claim.name]
     effect = f"{claim.effect}: {one['effect']:.3f} [{one['low']:.3f}, {one['high']:.3f}]. {one['note']}"
     return f"| {claim.name} | {said} | **{one['verdict']}** | {effect.strip()} | {one['seeds']} |"

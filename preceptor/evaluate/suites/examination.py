@@ -65,12 +65,7 @@ def examine(examination: Examination, models: dict[str, Load], say: Callable[[st
     for name, load in models.items():
         model = load()
         for number, task in enumerate(tasks, start=1):
-            before = model.cut
-            found = _kept(examination, task, model, asked[task.name])
-            _enter(examination.results, task, name, found)
-            if model.cut > before:
-                examination.results["notes"].append(f"{name}, {task.name}: {model.cut - before} texts were longer than "
-                                                    "the context and lost their beginning")
+            _enter(examination.results, task, name, _kept(examination, task, model, asked[task.name]))
             say(f"{name}: {task.name} done, {number} of {len(tasks)}")
         del model  # before the next one is loaded
     for task in tasks:
@@ -113,12 +108,15 @@ def _kept(examination: Examination, task: Task, model: Examinee, asked: Sequence
         return kept["arms"]
     found = []
     for arm in asked:
+        before = model.cut
         if task.scorer == "preference":
             scored = Scored({}, said=write(task, arm, model, examination.options.seed))
         elif task.scorer in ("pair", "text") and not model.reads:
             scored = Scored({}, notes=["a chat server gives no likelihoods"])
         else:
             scored = SCORERS[task.scorer](task, arm, model, examination.judges, examination.options.seed)
+        if model.cut > before:
+            scored.notes.append(f"{model.cut - before} texts were longer than the context and lost their beginning")
         found.append(_arm_figures(task, arm, scored))
     write_json(path, {"identity": identity, "arms": found})
     return found
