@@ -218,7 +218,6 @@ CLAIMS = [
           test=small_weights_lose_little),
     Claim(number=39, part="b", statement="Pruning shrinks a model with little loss.",
           source="Han et al. 2015, arXiv 1506.02626",
-          corrected="Half of the weights of a large model, with retraining; a small model has none to spare.",
           effect="0.1 bits a byte less the loss", test=pruning_loses_little),
     Claim(number=40, statement="A model fine-tuned on a domain gains there and forgets elsewhere.",
           source="tutorials", effect="bits a byte lost on novels after tuning on a manual", test=tuning_forgets),
