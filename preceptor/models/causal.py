@@ -67,7 +67,8 @@ def load_network(kind: Any, source: Path | str) -> nn.Module:
     from transformers import AutoConfig
     try:
         config = AutoConfig.from_pretrained(source)
-        for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout"):
+        for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout",
+                     "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             if hasattr(config, name):
                 setattr(config, name, 0.0)
         model, report = kind.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True,
