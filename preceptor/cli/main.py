@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("run", type=Path, help="run folder")
     chat.set_defaults(command=_chat)
 
+    _add_evaluate(commands)
+
     measure = commands.add_parser("measure", help="measure texts or a model")
     measures = measure.add_subparsers(required=True, metavar="WHAT")
     repetition = measures.add_parser("repetition", help="how much texts, or the answers of a model, repeat themselves")
@@ -97,6 +99,25 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("recipe")
     show.set_defaults(command=_recipe_show)
     return parser
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    evaluate = commands.add_parser("evaluate", help="measure models on a suite of benchmarks, or their robustness")
+    evaluate.add_argument("models", nargs="+", metavar="MODEL", help="folder of a run, step or model, or URL#MODEL")
+    evaluate.add_argument("--suite", default="instructgpt", help="a shipped suite, or the path of a YAML file")
+    evaluate.add_argument("--data", type=Path, metavar="FOLDER", help="public data (default: $PRECEPTOR_DATA)")
+    evaluate.add_argument("--task", action="append", default=[], metavar="NAME", help="only this task of the suite")
+    evaluate.add_argument("--limit", type=int, default=0, metavar="N", help="items of a task at most (0: all)")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the draw of items and examples (0)")
+    evaluate.add_argument("--form", choices=("plain", "chat"), help="how folders are asked (default: as they can)")
+    evaluate.add_argument("--reward", type=Path, metavar="FOLDER", help="reward model that decides preferences")
+    evaluate.add_argument("--judge", metavar="MODEL", help="model that decides preferences, in both orders")
+    evaluate.add_argument("--labels", type=Path, metavar="FILE", help="comparisons by people, for their win rates")
+    evaluate.add_argument("--robustness", type=Path, metavar="PROMPTS", help="not a suite: these prompts, spoilt")
+    evaluate.add_argument("--village", type=Path, metavar="FOLDER", help="of --robustness: the world that knows truth")
+    evaluate.add_argument("--out", type=Path, help="folder of answers and figures (default: evaluations/SUITE)")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    evaluate.set_defaults(command=_evaluate)
 
 
 def _add_label(commands: argparse._SubParsersAction) -> None:
@@ -146,6 +167,11 @@ def _report(options: argparse.Namespace) -> None:
 def _chat(options: argparse.Namespace) -> None:
     from preceptor.cli.chat import chat
     chat(options.run)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from preceptor.cli.evaluate import evaluate
+    evaluate(options)
 
 
 def _measure_repetition(options: argparse.Namespace) -> None:

@@ -36,3 +36,15 @@ class LadderOptions(LabellingOptions):
     """Times that the prompts are drawn again for the intervals."""
     rows: int = 64
     """Answers that are decoded at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteOptions:
+    """How much of a suite is measured (`suites/`)."""
+
+    limit: int = 0
+    """Items of a task at most, drawn by the seed; 0 takes all."""
+    seed: int = 0
+    """Of the draw of items and of solved examples."""
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks to measure; empty takes all."""

@@ -40,11 +40,15 @@ def pair_confidences(comparisons: Sequence[Comparison],
     return confidences, right
 
 
-def reliability(confidences: Sequence[float], right: Sequence[float], bins: int = BINS) -> list[Bin]:
-    """The predictions in bins of equal width from 1/2 to 1; empty bins are left out."""
+def reliability(confidences: Sequence[float], right: Sequence[float], bins: int = BINS,
+                lowest: float = 0.5) -> list[Bin]:
+    """The predictions in bins of equal width from `lowest` to 1; empty bins are left out.
+
+    The choice of one of two cannot be less sure than 1/2; that of one of n can be 1/n, and begins at 0 here.
+    """
     groups: list[list[tuple[float, float]]] = [[] for _ in range(bins)]
     for confidence, outcome in zip(confidences, right, strict=True):
-        groups[min(int((confidence - 0.5) * 2 * bins), bins - 1)].append((confidence, outcome))
+        groups[min(int((confidence - lowest) / (1 - lowest) * bins), bins - 1)].append((confidence, outcome))
     return [Bin(sum(confidence for confidence, _ in group) / len(group), sum(outcome for _, outcome in group)
                 / len(group), len(group)) for group in groups if group]
 

@@ -120,6 +120,19 @@ def bootstrap_mean(
     )
 
 
+def mean_over_prompts(values: Sequence[float], prompts: Sequence[Hashable] | None = None) -> Interval:
+    """The mean of one figure of each prompt: Wilson's interval where all are 0 or 1 and no two share a prompt, since a
+    bootstrap has no width where all agree; else `bootstrap_mean`.
+
+    Raises:
+        UserError: there is no value.
+    """
+    apart = prompts is None or len(set(prompts)) == len(values)
+    if apart and all(value in (0, 1) for value in values):
+        return wilson(int(sum(values)), len(values))
+    return bootstrap_mean(values, prompts)
+
+
 def win_rate(
     scores_a: Sequence[float],
     scores_b: Sequence[float],

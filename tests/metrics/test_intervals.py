@@ -12,6 +12,7 @@ from preceptor.metrics.intervals import (
     bootstrap_mean,
     bootstrap_ratio,
     interval_over_seeds,
+    mean_over_prompts,
     wilson,
     win_rate,
 )
@@ -134,3 +135,10 @@ def test_lengths_must_agree():
         win_rate([1], [1, 2], ["a", "b"])
     with pytest.raises(ValueError):
         wilson(3, 2)
+
+
+def test_a_share_of_prompts_has_a_width_where_all_agree():
+    assert mean_over_prompts([0.0] * 8) == wilson(0, 8) and wilson(0, 8).high > 0.3
+    assert mean_over_prompts([1.0, 0.0], ["a", "b"]) == wilson(1, 2)
+    assert mean_over_prompts([1.0, 0.0], ["a", "a"]) == bootstrap_mean([1.0, 0.0], ["a", "a"])
+    assert mean_over_prompts([0.5, 1.0]) == bootstrap_mean([0.5, 1.0])

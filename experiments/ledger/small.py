@@ -1,0 +1,91 @@
+"""Small language models of English novels, one for each seed, trained once and shared by the claims."""
+
+import copy
+import random
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from ledger.alignment import data
+from preceptor.data.batches import Example
+from preceptor.data.packing import PackedBatches
+from preceptor.learn.language import language_loss, total_nats
+from preceptor.metrics.language import bits_per_byte
+from preceptor.models.causal import build_llama
+from preceptor.tokenizer.bpe import train_bpe
+
+CONTEXT, STEPS, ROWS = 96, 240, 8
+PASSAGE = 480  # letters
+SHAPE = {"width": 64, "layers": 2, "heads": 4, "feed_forward": 160}
+
+
+@cache
+def passages() -> tuple[list[str], list[str]]:
+    """(training, held-out) passages of novels; the held-out ones come from chapters of their own."""
+    rows = [row for row in data("text/en.train.jsonl.gz") if row["source"].startswith("standardebooks")]
+    random.Random(0).shuffle(rows)
+    cut = [[row["text"][start:start + PASSAGE] for start in range(0, len(row["text"]) - PASSAGE, PASSAGE)]
+           for row in rows]
+    few = len(cut) // 10
+    return [text for some in cut[few:] for text in some][:3000], [text for some in cut[:few] for text in some][:200]
+
+
+@cache
+def tokenizer() -> Any:
+    """A vocabulary of 800 byte-level tokens."""
+    return train_bpe(passages()[0][:1500], 800, 1_000_000)
+
+
+def examples(texts: Sequence[str]) -> list[Example]:
+    """The texts as examples, each token but the first predicted."""
+    return _encoded(tuple(texts))
+
+
+@cache
+def _encoded(texts: tuple[str, ...]) -> list[Example]:
+    return [Example.of_text(str(number), tokens) for number, tokens in enumerate(tokenizer()(list(texts))["input_ids"])]
+
+
+def fresh(seed: int, **shape: int) -> nn.Module:
+    """An untrained model."""
+    torch.manual_seed(seed)
+    return build_llama(vocabulary=len(tokenizer()), context=CONTEXT, end=tokenizer().eos_token_id,
+                       pad=tokenizer().pad_token_id, **{**SHAPE, **shape})
+
+
+def train(model: nn.Module, texts: Sequence[str], seed: int, steps: int = STEPS, rate: float = 3e-3,
+          optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW, length: int = CONTEXT,
+          **settings: float) -> nn.Module:
+    """Train in place with a linear fall of the learning rate; returns the model, in evaluation mode."""
+    batches = PackedBatches(examples(texts), rows=ROWS, length=length, pad=tokenizer().pad_token_id, seed=seed,
+                            steps=steps)
+    steps_of = optimiser(model.parameters(), lr=rate, **settings)
+    model.train()
+    for step in range(steps):
+        for group in steps_of.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / 20) * (1 - 0.9 * step / steps)
+        steps_of.zero_grad()
+        total, count, _ = language_loss(model, next(batches))
+        (total / count).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        steps_of.step()
+    return model.eval()
+
+
+def cost(model: nn.Module, texts: Sequence[str], length: int = CONTEXT) -> float:
+    """Bits a byte of held-out texts."""
+    nats, _ = total_nats(model, examples(texts), rows=16, length=length, pad=tokenizer().pad_token_id)
+    return bits_per_byte(nats, sum(len(text.encode()) for text in texts))
+
+
+@cache
+def _novelist(seed: int) -> nn.Module:
+    return train(fresh(seed), passages()[0], seed)
+
+
+def novelist(seed: int) -> nn.Module:
+    """A copy of the model of this seed."""
+    return copy.deepcopy(_novelist(seed))
