@@ -3,13 +3,14 @@
 Every batch is a function of (seed, epoch, number), so the cursor is two integers and resuming costs nothing.
 """
 
+import random
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
 
-from preceptor.data.batches import Batch, Example, collate
+from preceptor.data.batches import Batch, Example, Layout, collate
 from preceptor.run.errors import UserError
 
 
@@ -39,11 +40,12 @@ class PackedBatches:
     """Packed rows of documents, `rows` rows a batch, for `epochs` passes or exactly `steps` batches.
 
     Documents longer than `length` are cut into pieces. A document with no target is refused: nothing in it would
-    train the model, and nothing may be dropped in silence.
+    train the model, and nothing may be dropped in silence. `layout` hides or damages tokens of a batch
+    (data/masking.py, data/denoising.py), drawn from (seed, epoch, number) as well.
     """
 
     def __init__(self, examples: Sequence[Example], *, rows: int, length: int, pad: int, seed: int,
-                 epochs: int | None = None, steps: int | None = None) -> None:
+                 epochs: int | None = None, steps: int | None = None, layout: Layout | None = None) -> None:
         if (epochs is None) == (steps is None):
             raise ValueError("say either how many epochs or how many steps")
         for example in examples:
@@ -54,7 +56,7 @@ class PackedBatches:
             raise UserError("There is nothing to train on.", "Give at least one document.")
         self.pieces = [piece for example in examples for piece in example.pieces(length) if piece.count]
         self.rows, self.length, self.pad, self.seed = rows, length, pad, seed
-        self.epochs, self.steps = epochs, steps
+        self.epochs, self.steps, self.layout = epochs, steps, layout
         self.epoch = self.number = self.drawn = 0
         self.skipped: list[range] = []
         self._plan = lru_cache(maxsize=2)(self._draw_plan)
@@ -91,14 +93,15 @@ class PackedBatches:
             if self.epochs is not None and self.epoch >= self.epochs:
                 raise StopIteration
             plan = self._plan(self.epoch)
-            rows = plan[self.number]
+            rows, draw = plan[self.number], random.Random(f"{self.seed} {self.epoch} {self.number}")
             drawn = self.drawn
             self.drawn += 1
             self.number += 1
             if self.number == len(plan):
                 self.epoch, self.number = self.epoch + 1, 0
             if not any(drawn in span for span in self.skipped):
-                return collate([[self.pieces[index] for index in row] for row in rows], self.pad)
+                laid = [[self.pieces[index] for index in row] for row in rows]
+                return self.layout(laid, draw) if self.layout else collate(laid, self.pad)
 
     def state(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "number": self.number, "drawn": self.drawn,

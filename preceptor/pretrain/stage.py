@@ -1,53 +1,79 @@
-"""The pretraining stage: a Llama-style model from scratch on packed documents."""
+"""The pretraining stage: a network of any family learns from packed documents, from scratch or from a checkpoint."""
 
-import math
+from torch import Tensor
 
+from preceptor.data.batches import Batch, Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Document
 from preceptor.generate.continuation import continuations
-from preceptor.learn.degeneration import degeneration_terms, language_objective
-from preceptor.learn.fit import fit
-from preceptor.learn.language import total_nats
-from preceptor.models.causal import build_llama, parameter_count, save_model
-from preceptor.run.errors import UserError
+from preceptor.learn.degeneration import degeneration_terms
+from preceptor.learn.fit import Loss, fit
+from preceptor.models.attention import packs
+from preceptor.models.causal import parameter_count, save_model
+from preceptor.models.scale import block_scales, said
+from preceptor.pretrain.held_out import HeldOut, flat
+from preceptor.pretrain.objective import as_it_is, objective, training_layout
+from preceptor.pretrain.start import Start, start
 from preceptor.run.step import Step
-from preceptor.tokenizer.chat import encode_document, load_tokenizer
+from preceptor.tokenizer.chat import encode_document
 
 
 def run(step: Step) -> None:
-    """Read `corpus` and `tokenizer` (and `validation`), write a model folder."""
+    """Read `corpus` and `tokenizer`, or `model` to go on from (and `validation`); write a model folder."""
     options = step.options
-    tokenizer = load_tokenizer(step.input("tokenizer", "model"))
-    documents = read_jsonl(step.input("corpus"), Document)
-    held_out = read_jsonl(step.input("validation"), Document) if "validation" in step.inputs else []
-    examples = [encode_document(tokenizer, document) for document in documents]
-    if options.width % options.heads:
-        raise UserError(f"The width {options.width} of step '{step.name}' is not a multiple of its {options.heads} "
-                        "heads.", f"Choose --set {step.name}.heads so that it divides the width.")
-    model = build_llama(vocabulary=len(tokenizer), width=options.width, layers=options.layers, heads=options.heads,
-                        feed_forward=options.feed_forward, context=options.context, end=tokenizer.eos_token_id,
-                        pad=tokenizer.pad_token_id)
-    batches = PackedBatches(examples, rows=options.rows, length=options.context, pad=tokenizer.pad_token_id,
-                            seed=step.seed, steps=options.steps)
+    begun = start(step)
+    loss, layout = objective(step, begun), training_layout(step, begun)
+    pad = begun.tokenizer.pad_token_id
+    examples = _examples(step, begun)
+    length = options.context - (begun.kind == "encoder_decoder")  # what is written ends with a token of its own
+    batches = PackedBatches(examples, rows=options.rows, length=length, pad=pad, seed=step.seed, steps=options.steps,
+                            layout=layout)
     tokens = sum(len(example.tokens) for example in examples)
     seen = options.steps * options.rows * options.context
-    step.plan(parameters=parameter_count(model), corpus_tokens=tokens, optimiser_steps=options.steps,
+    step.plan(parameters=parameter_count(begun.model), corpus_tokens=tokens, optimiser_steps=options.steps,
               tokens_to_see=seen, passes=seen / tokens)
-
-    validation = [encode_document(tokenizer, document) for document in held_out]
-    validation_bytes = sum(len(document.text.encode()) for document in held_out)
+    if not packs(begun.model):
+        step.say(f"a {begun.model.config.model_type} network cannot keep the documents of a row apart: each runs in a "
+                 "row of its own, padded")
+    if "model" not in step.inputs:
+        _check_scale(step, begun, loss, batches)
+    documents = read_jsonl(step.input("validation"), Document) if "validation" in step.inputs else []
+    held_out = HeldOut(begun, documents, layout or as_it_is(pad), options.rows, length)
 
     def measure(number: int) -> dict[str, float] | None:
-        if not validation or (number % options.evaluate_every and number != options.steps):
+        if not documents or (number % options.evaluate_every and number != options.steps):
             return None
-        nats, count = total_nats(model, validation, rows=options.rows, length=options.context,
-                                 pad=tokenizer.pad_token_id)
-        return {"validation_perplexity": math.exp(nats / count),
-                "validation_bits_per_byte": nats / math.log(2) / validation_bytes}
+        return flat(held_out.measure())
 
-    terms = degeneration_terms(options, examples, tokenizer, continuations, rows=options.rows, context=options.context,
-                               total=options.steps, seed=step.seed)
-    fit(model, batches, language_objective(options), options, folder=step.folder, log=step.log,
+    terms = degeneration_terms(options, examples, begun.tokenizer, continuations, rows=options.rows,
+                               context=options.context, total=options.steps, seed=step.seed)
+    fit(begun.model, batches, loss, options, folder=step.folder, log=step.log,
         progress=step.progress(options.steps), extra=terms, after_step=measure)
-    save_model(model, tokenizer, step.folder / "model")
+    save_model(begun.model, begun.tokenizer, step.folder / "model")
+
+
+def _examples(step: Step, begun: Start) -> list[Example]:
+    """The corpus as examples; from an empty document a network that fills in or rewrites has nothing to learn."""
+    documents = read_jsonl(step.input("corpus"), Document)
+    if begun.kind != "causal":
+        full = [document for document in documents if document.text]
+        if len(full) < len(documents):
+            step.say(f"{len(documents) - len(full):,} empty documents left out")
+        documents = full
+    return [encode_document(begun.tokenizer, document) for document in documents]
+
+
+def _check_scale(step: Step, begun: Start, loss: Loss, batches: PackedBatches) -> None:
+    """Print how activations and gradients fare through the blocks at the start, on two rows of the first batch."""
+    beginning = batches.state()
+    rows: Batch = next(next(batches).split(max(1, step.options.rows // 2)))
+    batches.restore(beginning)
+
+    def mean_loss() -> Tensor:
+        return loss(begun.model, rows.to(str(begun.model.device)))[0] / rows.count
+
+    scales = block_scales(begun.model, mean_loss)
+    for line in said(scales):
+        step.say(line)
+    step.log.write(0, scale={scale.block: [scale.activation, scale.gradient] for scale in scales})
