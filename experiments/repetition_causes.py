@@ -76,7 +76,7 @@ def measured(share: float, objective: dict[str, float], steps: int, seed: int) -
 def trained(tokenizer: Any, examples: Sequence[Any], objective: dict[str, float], steps: int, seed: int) -> nn.Module:
     """A small Llama after `steps` steps of the objective."""
     from preceptor.data.packing import PackedBatches
-    from preceptor.learn.degeneration import language_objective
+    from preceptor.learn.language import language_objective
     from preceptor.learn.options import LanguageOptions
     from preceptor.models.causal import build_llama
     torch.manual_seed(seed)

@@ -36,16 +36,26 @@ def pack(lengths: Sequence[int], capacity: int, open_rows: int = 64) -> list[lis
     return rows
 
 
+def ramped_rows(number: int, rows: int, ramp: int) -> int:
+    """Rows of batch `number` (0 is the first): 1 at first, growing linearly to `rows` over `ramp` batches, rounded.
+
+    As GPT-3 raised its batch from 32 thousand tokens to the full size (Brown et al. 2020, §B).
+    """
+    return rows if number >= ramp else max(1, round(1 + (rows - 1) * number / ramp))
+
+
 class PackedBatches:
     """Packed rows of documents, `rows` rows a batch, for `epochs` passes or exactly `steps` batches.
 
     Documents longer than `length` are cut into pieces. A document with no target is refused: nothing in it would
     train the model, and nothing may be dropped in silence. `layout` hides or damages tokens of a batch
-    (data/masking.py, data/denoising.py), drawn from (seed, epoch, number) as well.
+    (data/masking.py, data/denoising.py), drawn from (seed, epoch, number) as well. The first `ramp` batches have fewer
+    rows (`ramped_rows`).
     """
 
     def __init__(self, examples: Sequence[Example], *, rows: int, length: int, pad: int, seed: int,
-                 epochs: int | None = None, steps: int | None = None, layout: Layout | None = None) -> None:
+                 epochs: int | None = None, steps: int | None = None, layout: Layout | None = None,
+                 ramp: int = 0) -> None:
         if (epochs is None) == (steps is None):
             raise ValueError("say either how many epochs or how many steps")
         for example in examples:
@@ -56,7 +66,7 @@ class PackedBatches:
             raise UserError("There is nothing to train on.", "Give at least one document.")
         self.pieces = [piece for example in examples for piece in example.pieces(length) if piece.count]
         self.rows, self.length, self.pad, self.seed = rows, length, pad, seed
-        self.epochs, self.steps, self.layout = epochs, steps, layout
+        self.epochs, self.steps, self.layout, self.ramp = epochs, steps, layout, ramp
         self.epoch = self.number = self.drawn = 0
         self.skipped: list[range] = []
         self._plan = lru_cache(maxsize=2)(self._draw_plan)
@@ -83,7 +93,13 @@ class PackedBatches:
         packed = pack([len(self.pieces[index].tokens) for index in order], self.length)
         packed = [[order[item] for item in row] for row in packed]
         shuffled = [packed[row] for row in torch.randperm(len(packed), generator=generator).tolist()]
-        return [shuffled[first:first + self.rows] for first in range(0, len(shuffled), self.rows)]
+        number = self.epoch_start(epoch) if self.ramp else 0
+        batches, first = [], 0
+        while first < len(shuffled):
+            rows = ramped_rows(number + len(batches), self.rows, self.ramp)
+            batches.append(shuffled[first:first + rows])
+            first += rows
+        return batches
 
     def __iter__(self) -> "PackedBatches":
         return self

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import IGNORE, Batch, Example, Layout
 from preceptor.data.packing import pack
-from preceptor.learn.fit import Loss
+from preceptor.learn.gradients import Loss
 from preceptor.losses.experts import balance_sum
 from preceptor.losses.likelihood import cross_entropy_sum, selected_cross_entropy_sum
 from preceptor.models.attention import block_mask

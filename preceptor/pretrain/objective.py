@@ -6,8 +6,8 @@ from random import Random
 from preceptor.data.batches import Batch, Example, Layout, collate
 from preceptor.data.denoising import Infilling, SpanCorruption
 from preceptor.data.masking import Masking
-from preceptor.learn.degeneration import language_objective
-from preceptor.learn.fit import Loss
+from preceptor.learn.gradients import Loss
+from preceptor.learn.language import language_objective, load_teacher, named_loss
 from preceptor.learn.objectives import balanced_loss, masked_loss, written_loss
 from preceptor.learn.options import LanguageOptions
 from preceptor.pretrain.start import Start
@@ -16,6 +16,7 @@ from preceptor.run.step import Step
 from preceptor.tokenizer.pieces import sentence_ends, word_starts
 
 BALANCE = 0.01  # Fedus et al. 2022, §2.2
+OF_CAUSAL = ("unlikelihood", "unlikelihood_sequence", "simctg_margin", "ditto", "label_smoothing", "distillation")
 OF_MASKED, OF_DENOISING = ("masking", "whole_words"), ("span",)
 
 
@@ -28,7 +29,7 @@ def objective(step: Step, begun: Start) -> Loss:
     options = step.options
     experts = getattr(begun.model.config, "num_experts_per_tok", 0)
     if begun.kind != "causal":
-        _refuse(step, LanguageOptions, ("unlikelihood", "unlikelihood_sequence", "simctg_margin", "ditto"), begun.kind)
+        _refuse(step, LanguageOptions, OF_CAUSAL, begun.kind)
     if begun.kind != "masked":
         _refuse(step, type(options), OF_MASKED, begun.kind)
     if begun.kind != "encoder_decoder":
@@ -37,12 +38,14 @@ def objective(step: Step, begun: Start) -> Loss:
         _refuse(step, type(options), ("hidden_share",), begun.kind)
     if options.expert_balance is not None and not experts:
         raise UserError(f"'{step.name}.expert_balance' is for mixtures of experts.", "Leave it out.")
+    if options.loss:
+        return named_loss(options.loss)
     if begun.kind != "causal":
         return masked_loss if begun.kind == "masked" else written_loss
     if not experts:
-        return language_objective(options)
-    if options.unlikelihood or options.simctg_margin:
-        raise UserError("Token unlikelihood and SimCTG are not combined with a mixture of experts.", "Leave them out.")
+        return language_objective(options, load_teacher(step))
+    _refuse(step, LanguageOptions, ("unlikelihood", "simctg_margin", "label_smoothing", "distillation"),
+            "mixture of experts")
     return balanced_loss(BALANCE if options.expert_balance is None else options.expert_balance)
 
 

@@ -16,10 +16,17 @@ class PretrainOptions(ArchitectureOptions, LanguageOptions):
     """Packed rows in a batch."""
     steps: int = 400
     """Optimiser steps; each sees rows x context tokens."""
+    ramp: float = 0.0
+    """Share of all optimiser steps during which a batch grows from one row to all of them (GPT-3: 4 %)."""
+    dropout: float = 0.0
+    """Share of each attention's and each feed-forward block's output that is set to 0 while training."""
+    rescues: int = 3
+    """Times that a spike of the loss or the gradient is cured by going back and cutting out its batches; 0 watches
+    nothing, and stops at a loss that is no number."""
     warmup: float = 0.05
     """Share of all optimiser steps during which the learning rate rises linearly to its peak."""
     learning_rate: float = 3e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     evaluate_every: int = 100
     """Optimiser steps between measurements on the validation documents."""
     hidden_share: float | None = None

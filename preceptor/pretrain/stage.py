@@ -4,13 +4,14 @@ from torch import Tensor
 
 from preceptor.data.batches import Batch, Example
 from preceptor.data.jsonl import read_jsonl
-from preceptor.data.packing import PackedBatches
+from preceptor.data.packing import PackedBatches, ramped_rows
 from preceptor.data.records import Document
 from preceptor.generate.continuation import continuations
 from preceptor.learn.degeneration import degeneration_terms
 from preceptor.learn.fit import Loss, fit
 from preceptor.models.attention import packs
 from preceptor.models.causal import parameter_count, save_model
+from preceptor.models.dropout import residual_dropout
 from preceptor.models.scale import block_scales, said
 from preceptor.pretrain.held_out import HeldOut, flat
 from preceptor.pretrain.objective import as_it_is, objective, training_layout
@@ -27,10 +28,12 @@ def run(step: Step) -> None:
     pad = begun.tokenizer.pad_token_id
     examples = _examples(step, begun)
     length = options.context - (begun.kind == "encoder_decoder")  # what is written ends with a token of its own
+    ramp = round(options.ramp * options.steps)
     batches = PackedBatches(examples, rows=options.rows, length=length, pad=pad, seed=step.seed, steps=options.steps,
-                            layout=layout)
+                            layout=layout, ramp=ramp)
     tokens = sum(len(example.tokens) for example in examples)
-    seen = options.steps * options.rows * options.context
+    rows = sum(ramped_rows(number, options.rows, ramp) for number in range(options.steps))
+    seen = rows * options.context
     step.plan(parameters=parameter_count(begun.model), corpus_tokens=tokens, optimiser_steps=options.steps,
               tokens_to_see=seen, passes=seen / tokens)
     if not packs(begun.model):
@@ -48,8 +51,9 @@ def run(step: Step) -> None:
 
     terms = degeneration_terms(options, examples, begun.tokenizer, continuations, rows=options.rows,
                                context=options.context, total=options.steps, seed=step.seed)
-    fit(begun.model, batches, loss, options, folder=step.folder, log=step.log,
-        progress=step.progress(options.steps), extra=terms, after_step=measure)
+    with residual_dropout(begun.model, options.dropout):
+        fit(begun.model, batches, loss, options, folder=step.folder, log=step.log,
+            progress=step.progress(options.steps), extra=terms, after_step=measure, rescues=options.rescues)
     save_model(begun.model, begun.tokenizer, step.folder / "model")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from preceptor.models.adapters import add_adapter, adapter_off, ordinary_weights
+from preceptor.models.adapters import adapter_off, add_adapter, ordinary_weights
 from preceptor.models.causal import load_causal, save_model
 from preceptor.run.errors import UserError
 from tests.models.test_trunk import network

@@ -20,8 +20,8 @@ def uninterrupted(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("kill", [
-    Kill("preceptor.learn.fit", "_one_step", 3),          # before any checkpoint
-    Kill("preceptor.learn.fit", "_one_step", 14),         # between checkpoints
+    Kill("preceptor.learn.fit", "take_gradients", 3),          # before any checkpoint
+    Kill("preceptor.learn.fit", "take_gradients", 14),         # between checkpoints
     Kill("torch", "save", 2),                             # at the start of a checkpoint's write
     Kill("preceptor.learn.checkpoint", "hash_path", 3),   # a checkpoint written but not yet in its place
     Kill("preceptor.pretrain.stage", "save_model", 1),    # trained, nothing saved
