@@ -116,7 +116,9 @@ def _run(options: argparse.Namespace) -> None:
     folder = options.out or Path("runs") / recipe.name
     run_recipe(recipe, folder, options.again_from)
     from preceptor.cli.report import print_report
-    print_report(folder, as_json=False)
+    from preceptor.run.processes import leads
+    if leads():
+        print_report(folder, as_json=False)
 
 
 def _report(options: argparse.Namespace) -> None:

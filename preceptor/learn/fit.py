@@ -11,10 +11,10 @@ from preceptor.learn.checkpoint import keep_for_good, load_checkpoint, save_chec
 from preceptor.learn.gradients import Loss, Measured, Term, take_gradients
 from preceptor.learn.optimiser import build_optimisers
 from preceptor.learn.options import FitOptions
-from preceptor.learn.parallel import shard
 from preceptor.learn.rescue import rescue
 from preceptor.learn.schedule import rate_factor
 from preceptor.learn.state import State
+from preceptor.models.shards import shard
 from preceptor.run.errors import UserError, nearest
 from preceptor.run.log import Log
 from preceptor.run.progress import Progress

@@ -61,7 +61,8 @@ def take_gradients(model: nn.Module, terms: Sequence[Term], options: FitOptions,
         if scale.value != 1.0:
             torch._foreach_div_([one.grad for one in parameters if one.grad is not None], scale.value)
         metrics["gradient_norm"] = clip(parameters, options.clip_norm or math.inf)
-        measured = Measured(metrics, tokens, batches[0].count, sorted({name for row in batches[0].documents for name in row}))
+        documents = sorted({name for row in batches[0].documents for name in row})
+        measured = Measured(metrics, tokens, batches[0].count, documents)
         if measured.finite or not scale.lower():
             return measured
 

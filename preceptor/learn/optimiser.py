@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 
 from preceptor.learn.layerwise import Lamb, Lars
 from preceptor.learn.options import FitOptions
+from preceptor.models.shards import sharded
 from preceptor.run.errors import UserError
 
 
@@ -63,6 +63,6 @@ def _build(groups: list[dict[str, Any]], options: FitOptions) -> torch.optim.Opt
 
 def _check_shards(options: FitOptions, parameters: Sequence[nn.Parameter]) -> None:
     whole = ("lamb", "lars", "muon")  # what they do to a tensor needs all of it
-    if options.optimiser in whole and any(isinstance(parameter, DTensor) for parameter in parameters):
+    if options.optimiser in whole and any(map(sharded, parameters)):
         raise UserError(f"The optimiser {options.optimiser} needs whole tensors, and the weights are sharded.",
                         "Choose adamw, adam or sgd, or set shard to none.")

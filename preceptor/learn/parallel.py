@@ -1,43 +1,18 @@
 """Several processes, one gradient: each takes its rows of every batch, and their gradients are added up.
 
 A loss is divided by the count of the whole batch before the backward pass, so that the sum over processes is the
-gradient of one process. Blocks can be sharded (FSDP2, `fully_shard`: weights, gradients and optimiser state of a block
-are split between the processes, and gathered while it computes); embeddings and what stands outside the blocks are
-copies. Where there is one process, every function here does nothing or the plain thing.
+gradient of one process. The weights are copies, or sharded blocks (models/shards.py). Where there is one process,
+every function here does nothing or the plain thing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch import distributed, nn
 
 from preceptor.data.batches import Batch
-from preceptor.run.errors import UserError
+from preceptor.models.shards import sharded, whole
 from preceptor.run.processes import count, rank
-
-
-def shard(model: nn.Module, how: str) -> None:
-    """Shard the blocks of `model` between the processes, if `how` is `blocks` or `offload` (then kept in CPU memory).
-
-    Raises:
-        UserError: there is one process, or the model does not say what its blocks are.
-    """
-    if how == "none":
-        return
-    if count() == 1:
-        raise UserError("There is one process, and nothing to shard between.",
-                        "Start the run with torchrun --nproc-per-node N -m preceptor.cli.main, or set shard to none.")
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
-    from transformers.modeling_layers import GradientCheckpointingLayer
-    blocks = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    if not blocks:
-        raise UserError("The blocks of this model are not known, so they cannot be sharded.", "Set shard to none.")
-    mesh = init_device_mesh(next(model.parameters()).device.type, (count(),))
-    for block in blocks:
-        fully_shard(block, mesh=mesh, offload_policy=CPUOffloadPolicy() if how == "offload" else OffloadPolicy())
 
 
 def shares(batch: Batch, micro_batches: int) -> Iterator[tuple[Batch, float]]:
@@ -76,7 +51,7 @@ def added_up(sums: Mapping[str, float]) -> dict[str, float]:
 
 def loss_factor(model: nn.Module) -> float:
     """What a loss is multiplied by for the sake of sharded blocks, whose gradients FSDP averages: the processes."""
-    return float(count()) if any(isinstance(one, DTensor) for one in model.parameters()) else 1.0
+    return float(count()) if any(map(sharded, model.parameters())) else 1.0
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], factor: float) -> None:
@@ -84,7 +59,7 @@ def add_gradients(parameters: Sequence[nn.Parameter], factor: float) -> None:
     if count() == 1:
         return
     for parameter in parameters:
-        if not isinstance(parameter, DTensor):
+        if not sharded(parameter):
             if parameter.grad is None:  # no row of this process met it (an expert, say)
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)
@@ -94,23 +69,11 @@ def add_gradients(parameters: Sequence[nn.Parameter], factor: float) -> None:
 @torch.no_grad()
 def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
     """Scale the gradients down to the global norm `limit`; returns the norm before."""
-    sharded = [parameter for parameter in parameters if isinstance(parameter, DTensor)]
-    plain = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
+    shares = [parameter for parameter in parameters if sharded(parameter)]
+    copies = [parameter for parameter in parameters if not sharded(parameter)]
     norms = [whole(nn.utils.get_total_norm([one.grad for one in group if one.grad is not None]))
-             for group in (plain, sharded) if group]
+             for group in (copies, shares) if group]
     norm = norms[0] if len(norms) == 1 else torch.stack([one.to(norms[0].device) for one in norms]).norm()
-    for group in (plain, sharded):
+    for group in (copies, shares):
         nn.utils.clip_grads_with_norm_(group, limit, norm)
     return float(norm)
-
-
-def whole(value: Any) -> Any:
-    """A sharded tensor put together, and all other values as they are. All processes must ask for it."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def like(value: Any, pattern: Tensor) -> Any:
-    """A whole tensor as the share of this process, where `pattern` is sharded and of that shape."""
-    if isinstance(pattern, DTensor) and isinstance(value, Tensor) and value.shape == pattern.shape:
-        return distribute_tensor(value.to(pattern.device), pattern.device_mesh, pattern.placements)
-    return value

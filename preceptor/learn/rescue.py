@@ -4,15 +4,17 @@ The rule, in order:
 1. A checkpoint is good when it is whole, its loss scale is above 0, and its gradient norm was at or below its running
    level and calm (learn/watch.py). The newest good one is taken; where none is good, the oldest there is.
 2. From its cursor to the spike, and on until `QUIET` batches in a row are ordinary, every batch is put to the weights
-   of that checkpoint, without a step. Those whose loss or gradient norm lies `SUSPECT` deviations above the
-   checkpoint's level are cut out, and so is the one that spiked.
+   of that checkpoint, without a step. The one that spiked is cut out, and all whose loss or gradient norm lies `ALARM`
+   deviations above the checkpoint's level, each with the neighbours that lie `SUSPECT` deviations above it.
 3. The supply skips them for good, a checkpoint says so, and training goes on from there.
 
 What was cut is in the ledger, `rescues.json`, with the ids of the documents.
 """
 
+import math
 import shutil
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from preceptor.learn.checkpoint import checkpoint_path, save_checkpoint, whole_c
 from preceptor.learn.gradients import take_gradients
 from preceptor.learn.options import FitOptions
 from preceptor.learn.state import State
-from preceptor.learn.watch import SUSPECT
+from preceptor.learn.watch import ALARM, SUSPECT
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.processes import leads, meet
@@ -77,7 +79,7 @@ def _good_checkpoint(checkpoints: Path, state: State) -> tuple[int, dict[str, An
 
 def _suspects(state: State, options: FitOptions, spiked: int) -> dict[int, list[str]]:
     """Batches to cut out, by the number at which they are drawn, with their documents."""
-    cut: dict[int, list[str]] = {}
+    seen: list[tuple[int, float, list[str]]] = []
     quiet = 0
     while cursor(state) <= spiked or quiet < QUIET:
         try:
@@ -86,9 +88,11 @@ def _suspects(state: State, options: FitOptions, spiked: int) -> dict[int, list[
             break
         drawn = cursor(state) - 1
         # the levels of the checkpoint judge; the weights stand still, so nothing joins them
-        deviations = state.watch.deviations(measured.metrics["loss"], measured.metrics["gradient_norm"], measured.count)
-        if drawn == spiked or max(deviations) > SUSPECT:
-            cut[drawn], quiet = measured.documents, 0
-        else:
-            quiet += 1
-    return cut
+        deviation = math.inf if drawn == spiked else max(state.watch.deviations(
+            measured.metrics["loss"], measured.metrics["gradient_norm"], measured.count))
+        seen.append((drawn, deviation, measured.documents))
+        quiet = 0 if deviation > SUSPECT else quiet + 1
+    runs = groupby(seen, key=lambda one: one[1] > SUSPECT)
+    spans = [list(run) for suspect, run in runs if suspect]
+    return {drawn: documents for span in spans if max(deviation for _, deviation, _ in span) > ALARM
+            for drawn, _, documents in span}

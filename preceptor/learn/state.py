@@ -9,9 +9,9 @@ from torch import nn
 from preceptor.learn.checkpoint import random_states, restore_random_states
 from preceptor.learn.gradients import Term
 from preceptor.learn.options import FitOptions
-from preceptor.learn.parallel import like, whole
 from preceptor.learn.precision import LossScale
 from preceptor.learn.watch import Watch
+from preceptor.models.shards import like, whole
 
 
 class State:

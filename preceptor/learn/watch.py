@@ -18,7 +18,7 @@ LEARNING = 32
 ALARM = 8.0
 """Deviations above the level at which a step is a spike."""
 SUSPECT = 4.0
-"""Deviations from the level at which a batch near a spike is cut out with it."""
+"""Deviations above the level at which a batch beside a spike is cut out with it."""
 FLOOR = 0.02
 """The least deviation of the loss, as a share of its level, and of the logarithm of the norm."""
 RECENT = 8

@@ -12,6 +12,7 @@ from preceptor.models.adapters import ordinary_weights
 from preceptor.models.apart import run_apart
 from preceptor.models.attention import Mask, block_mask, packs
 from preceptor.models.options import ArchitectureOptions
+from preceptor.models.shards import whole
 from preceptor.models.trunk import upper_trunk
 from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
@@ -132,8 +133,10 @@ def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Mod
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
     """Write model and tokenizer as one folder that `from_pretrained` opens, whole or not at all; adapters merged."""
+    weights = ordinary_weights(model) or model.state_dict()
+    weights = {name: whole(value) for name, value in weights.items()}
     with replacing(folder) as temporary:
-        model.save_pretrained(temporary, state_dict=ordinary_weights(model))
+        model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
 
 

@@ -19,6 +19,8 @@ class Stage:
     work: str
     inputs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    spread: bool = False
+    """Whether the processes of `torchrun` share its work; of all others the leader alone does it."""
 
     def options_class(self) -> type:
         return _named(self.options)
@@ -64,10 +66,10 @@ STAGES: dict[str, Stage | Choice] = {
     "village": Stage("preceptor.village.options:VillageOptions", "preceptor.village.stage:run"),
     "tokenizer": Stage("preceptor.tokenizer.options:TokenizerOptions", "preceptor.tokenizer.stage:run", ("corpus",)),
     "pretrain": Stage("preceptor.pretrain.options:PretrainOptions", "preceptor.pretrain.stage:run",
-                      ("corpus",), ("tokenizer", "model", "validation", "teacher")),
+                      ("corpus",), ("tokenizer", "model", "validation", "teacher"), spread=True),
     "adopt": Stage("preceptor.pretrain.options:AdoptOptions", "preceptor.pretrain.adopt:run", (), ("model",)),
     "sft": Stage("preceptor.sft.options:SftOptions", "preceptor.sft.stage:run",
-                 ("model", "demonstrations"), ("validation", "teacher")),
+                 ("model", "demonstrations"), ("validation", "teacher"), spread=True),
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",
                          ("model", "prompts", "heldout", "village")),
     "reward": Stage("preceptor.reward.options:RewardOptions", "preceptor.reward.stage:run",

@@ -8,14 +8,17 @@ from datetime import timedelta
 PATIENCE = timedelta(days=7)  # the others wait this long while the leader does what only it does
 
 
+_alone = False
+
+
 def rank() -> int:
     """The number of this process, 0 for the leader and where there is no other."""
     return int(os.environ.get("RANK", "0"))
 
 
 def count() -> int:
-    """How many processes share the run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes share the work at hand."""
+    return 1 if _alone else int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def leads() -> bool:
@@ -39,6 +42,17 @@ def joined() -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside the block, the leader works as if there were no other process; the others wait where it ends."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
 
 
 def meet() -> None:
