@@ -2,9 +2,9 @@
 
     .venv/bin/python experiments/kill_resume.py --kills 100 --json
 
-A small InstructGPT (vocabulary, base model, fine-tuning, comparisons, reward model, PPO with pretraining mix) on a small
-village runs once undisturbed. Then runs of the same recipe are killed with SIGKILL, `CHAIN` times each, and left to
-finish.
+A small InstructGPT (vocabulary, base model, fine-tuning, comparisons, reward model, PPO with pretraining mix) on a
+small village runs once undisturbed. Then runs of the same recipe are killed with SIGKILL, `CHAIN` times each, and left
+to finish.
 Every second kill comes after a random time; the others come at a random call of a function that writes or steps, inside
 the writing of a checkpoint among them. After each kill every checkpoint in its place is read and its checksum compared.
 

@@ -1,6 +1,5 @@
 """The one training loop: model + batches + loss. Pretraining, rewards, PPO and images all go through `fit`."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from preceptor.learn.optimiser import build_optimisers
 from preceptor.learn.options import FitOptions
 from preceptor.learn.rescue import rescue
 from preceptor.learn.schedule import rate_factor
+from preceptor.learn.speed import Speed
 from preceptor.learn.state import State
+from preceptor.learn.track import open_tracker
 from preceptor.models.shards import shard
 from preceptor.run.errors import UserError, nearest
 from preceptor.run.log import Log
@@ -41,7 +42,8 @@ def fit(model: nn.Module, batches: Batches, loss: Loss, options: FitOptions, *, 
     total = batches.total
     number = _resume(state, options, folder, rescues)
     model.train()
-    started, tokens = time.monotonic(), 0
+    speed = Speed(model, options.precision, total - number)
+    track = open_tracker(options.track, folder, log.step, number)
     while number < batches.total:  # fewer than planned where the batches end early: the schedule keeps to the plan
         number += 1
         for group in state.groups():
@@ -52,15 +54,15 @@ def fit(model: nn.Module, batches: Batches, loss: Loss, options: FitOptions, *, 
             number = rescue(state, options, rescues, folder, number, cause)
             continue
         state.step()
-        tokens += measured.tokens
+        speed.add(measured.tokens)
         noted = dict(after_step(number) or {}) if after_step else {}
         if noted or number % options.log_every == 0 or number in (1, batches.total):
-            rate = tokens / (time.monotonic() - started)
             scale = {"loss_scale": state.scale.value} if options.precision == "fp16" else {}
-            log.write(number, **measured.metrics, **scale, lr=next(state.groups())["lr"], tokens_per_second=rate,
-                      **noted)
+            metrics = {**measured.metrics, **scale, "lr": next(state.groups())["lr"], **speed.metrics(), **noted}
+            log.write(number, **metrics)
+            track(number, metrics)
         progress.total = batches.total
-        progress.update(number, f"loss {measured.metrics['loss']:.3f}")
+        progress.update(number, f"loss {measured.metrics['loss']:.3f}  {speed.said()}")
         _save(state, options, folder, number, noted, last=number == batches.total)
     assert state.steps == batches.total, "optimiser steps done differ from optimiser steps due"
     return state.average

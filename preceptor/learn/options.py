@@ -59,6 +59,8 @@ class FitOptions:
     """Measure, such as validation_loss, at whose lowest value so far a checkpoint stays for good, as kept/best."""
     log_every: int = 10
     """Optimiser steps between lines in the metric log."""
+    track: str = ""
+    """Where metrics go beside the log: tensorboard, wandb, or a function of your own as package.module:function."""
 
 
 @dataclass(frozen=True, kw_only=True)

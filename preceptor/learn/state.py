@@ -23,6 +23,7 @@ class State:
     def __init__(self, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], terms: Sequence[Term],
                  options: FitOptions) -> None:
         self.model, self.optimisers, self.terms, self.decay = model, optimisers, terms, options.ema
+        self.names = {parameter: name for name, parameter in model.named_parameters()}
         self.average = ({name: value.detach().clone() for name, value in model.named_parameters()
                          if value.requires_grad} if options.ema else None)
         self.scale, self.watch = LossScale.of(options.precision), Watch()
@@ -52,7 +53,7 @@ class State:
     def capture(self) -> dict[str, Any]:
         average = self.average and {name: whole(value) for name, value in self.average.items()}
         return {"model": {name: whole(value) for name, value in self.model.state_dict().items()},
-                "optimisers": [_gathered(optimiser) for optimiser in self.optimisers],
+                "optimisers": [_gathered(optimiser, self.names) for optimiser in self.optimisers],
                 "average": average, "cursors": [term.batches.state() for term in self.terms],
                 "random": random_states(), "scale": [self.scale.value, self.scale.calm], "watch": self.watch.state(),
                 "rescues": self.rescues, "best": self.best, "steps": self.steps}
@@ -61,7 +62,7 @@ class State:
         own = self.model.state_dict()
         self.model.load_state_dict({name: like(value, own[name]) for name, value in state["model"].items()})
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            _hand_back(optimiser, saved)
+            _hand_back(optimiser, saved, self.names)
         for name, value in (self.average or {}).items():
             value.copy_(like(state["average"][name], value))
         for term, cursor in zip(self.terms, state["cursors"], strict=True):
@@ -72,15 +73,18 @@ class State:
         self.rescues, self.best, self.steps = list(state["rescues"]), state["best"], state["steps"]
 
 
-def _gathered(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """The optimiser's state with whole tensors."""
-    saved = optimiser.state_dict()
-    return saved | {"state": {number: {name: whole(value) for name, value in moments.items()}
-                              for number, moments in saved["state"].items()}}
+def _gathered(optimiser: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> dict[str, dict[str, Any]]:
+    """The optimiser's moments by the names of the weights, so that its groups may be cut otherwise; whole tensors."""
+    return {names[parameter]: {name: whole(value) for name, value in moments.items()}
+            for parameter, moments in optimiser.state.items()}
 
 
-def _hand_back(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Load whole tensors; where the weights are sharded, this process keeps its share of them."""
-    optimiser.load_state_dict(saved)
-    for parameter, moments in optimiser.state.items():
-        optimiser.state[parameter] = {name: like(value, parameter) for name, value in moments.items()}
+def _hand_back(optimiser: torch.optim.Optimizer, saved: dict[str, dict[str, Any]],
+               names: dict[nn.Parameter, str]) -> None:
+    """Load what `_gathered` gave; where the weights are sharded, this process keeps its share."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    moments = {number: saved[names[parameter]] for number, parameter in enumerate(parameters)
+               if names[parameter] in saved}
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    for parameter, loaded in optimiser.state.items():
+        optimiser.state[parameter] = {name: like(value, parameter) for name, value in loaded.items()}

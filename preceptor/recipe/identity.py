@@ -13,7 +13,7 @@ from preceptor.village import VERSION
 
 # Options that change nothing but rounding, speed, or what is kept beside the result: a run may go on with others.
 WITHOUT_EFFECT = {"micro_batches", "gradient_checkpointing", "shard", "checkpoint_every", "log_every", "keep_last",
-                  "keep_every", "keep_best"}
+                  "keep_every", "keep_best", "track"}
 
 
 def step_seed(seed: int, name: str) -> int:
