@@ -73,6 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     decoding.add_argument("--out", type=Path, default=Path("tuning"), help="writes OUT.json and OUT.svg (tuning)")
     decoding.set_defaults(command=_tune_decoding)
 
+    search = tunings.add_parser("recipe", help="search over a recipe's options; the same command goes on")
+    search.add_argument("recipe", help="name of a shipped recipe, or the path of a YAML file")
+    search.add_argument("--over", action="append", default=[], metavar="NAME.option=LOW..HIGH", help="or =A,B,C")
+    search.add_argument("--measure", required=True, metavar="STEP.METRIC", help="what is to become small")
+    search.add_argument("--maximise", action="store_true", help="it is to become large")
+    search.add_argument("--trials", type=int, default=20, help="runs altogether (20)")
+    search.add_argument("--set", action="append", default=[], metavar="NAME.option=value", help="change an option")
+    search.add_argument("--out", type=Path, default=Path("tuning"), help="folder of the trials (tuning)")
+    search.set_defaults(command=_tune_recipe)
+
     filters = commands.add_parser("filter", help="take something out of texts")
     kinds = filters.add_subparsers(required=True, metavar="WHAT")
     again = kinds.add_parser("repetition", help="near-duplicate texts, and sentences that say the same again")
@@ -139,6 +149,13 @@ def _measure_repetition(options: argparse.Namespace) -> None:
 def _tune_decoding(options: argparse.Namespace) -> None:
     from preceptor.cli.tune import tune_decoding
     tune_decoding(options.model, options.prompts, options.reference, options.reward, options.max_tokens, options.out)
+
+
+def _tune_recipe(options: argparse.Namespace) -> None:
+    from preceptor.cli.search import Search, parsed, search
+    step, _, metric = options.measure.partition(".")
+    search(Search(options.recipe, options.set, parsed(options.over), step, metric, options.maximise, options.out),
+           options.trials)
 
 
 def _filter_repetition(options: argparse.Namespace) -> None:

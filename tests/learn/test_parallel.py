@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from preceptor.cli.main import main
 from preceptor.learn.language import language_loss
 from preceptor.models.causal import save_model
 from preceptor.models.shards import shard
+from preceptor.run import machine
 from preceptor.run.errors import UserError
 from preceptor.run.log import read_log
 from preceptor.run.processes import joined
 from tests.learn.test_fit import batches, tiny_model, train, weights
 from tests.learn.test_nothing_lost import stop_at
-from tests.processes import PRELOADED
+from tests.processes import PRELOADED, preceptor
 from tests.rlhf.tiny import word_tokenizer
 
 
@@ -39,18 +41,18 @@ def _process(rank: int, port: int, work, arguments) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
                    "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    with joined():
-        work(*arguments)
+    work(*arguments)
 
 
 def learn(folder: Path, options: dict, stopped: bool = False) -> None:
     model = tiny_model()
-    if stopped:
-        with pytest.raises(InterruptedError):
-            train(model, folder, loss=stop_at(5), **options)
-        return
-    train(model, folder, **options)
-    save_model(model, word_tokenizer(), folder / "model")
+    with joined():
+        if stopped:
+            with pytest.raises(InterruptedError):
+                train(model, folder, loss=stop_at(5), **options)
+            return
+        train(model, folder, **options)
+        save_model(model, word_tokenizer(), folder / "model")
 
 
 def losses(folder: Path) -> list[float]:
@@ -99,4 +101,24 @@ def test_the_loss_of_a_batch_needs_no_row_for_every_process(tmp_path: Path) -> N
 
 
 def learn_single_rows(folder: Path) -> None:
-    train(tiny_model(), folder, batches(rows=1), loss=language_loss, shard="blocks")
+    with joined():
+        train(tiny_model(), folder, batches(rows=1), loss=language_loss, shard="blocks")
+
+
+def test_a_recipe_runs_in_two_processes_as_in_one(tiny_recipe: Path, tmp_path: Path) -> None:
+    """The vocabulary is the leader's work alone, the base model that of both; the files are those of one process."""
+    words = ["run", str(tiny_recipe), "--set", "base.precision=fp32", "--set", "base.steps=12", "--out"]
+    in_two(command, [*words, str(tmp_path / "two"), "--set", "base.shard=blocks"])
+    alone = preceptor([*words, str(tmp_path / "one")], tmp_path)
+    assert alone.code == 0, alone.output
+    logs = [read_log(tmp_path / name / "log.jsonl")["base"] for name in ("one", "two")]
+    one, two = ([line["loss"] for line in log.values() if "loss" in line] for log in logs)
+    torch.testing.assert_close(two, one, atol=1e-5, rtol=0)
+    files = [sorted(str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*"))
+             for name in ("one", "two")]
+    assert files[0] == files[1]
+
+
+def command(words: list[str]) -> None:
+    machine.cores = lambda: 1
+    assert main(words) == 0
