@@ -12,12 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 from preceptor.data.batches import IGNORE, Batch
 from preceptor.losses.divergence import full_kl
-from preceptor.losses.likelihood import entropy, selected_log_probs, token_log_probs
+from preceptor.losses.likelihood import HELD, entropy, selected_log_probs, token_log_probs
 from preceptor.models.causal import hidden_states
 from preceptor.models.scalar import offset, token_values
 from preceptor.rlhf.networks import Networks
-
-CHUNK = 4096  # rows whose logits are held at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +67,10 @@ def read_policy(networks: Networks, batch: Batch, temperature: float, *, whole: 
             columns.append(full_kl(logits, _logits(reference, reference_hidden).detach() / temperature))
         return torch.stack(columns, 1)
 
-    table = rows(*inputs) if len(inputs[0]) <= CHUNK else torch.cat([
+    chunk = max(1, HELD // len(policy.get_output_embeddings().weight))
+    table = rows(*inputs) if len(inputs[0]) <= chunk else torch.cat([
         checkpoint(rows, *part, use_reentrant=False, preserve_rng_state=False)
-        for part in zip(*(tensor.split(CHUNK) for tensor in inputs), strict=True)])
+        for part in zip(*(tensor.split(chunk) for tensor in inputs), strict=True)])
     return Reading(*table.unbind(1))
 
 

@@ -1,4 +1,4 @@
-"""LoRA: off it is the model that was loaded; on it learns; what is saved is an ordinary model with the same words."""
+"""LoRA: off it is the model that was loaded, on it learns, and what is saved is an ordinary model."""
 
 from pathlib import Path
 
