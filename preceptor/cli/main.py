@@ -73,6 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     decoding.add_argument("--out", type=Path, default=Path("tuning"), help="writes OUT.json and OUT.svg (tuning)")
     decoding.set_defaults(command=_tune_decoding)
 
+    tokenizer = tunings.add_parser("tokenizer", help="vocabulary sizes: bytes per token, coverage, share of embeddings")
+    tokenizer.add_argument("file", type=Path, help="documents (.jsonl with 'text', or plain text)")
+    tokenizer.add_argument("--other", type=Path, help="text of another kind: how much of it is in the vocabulary")
+    tokenizer.add_argument("--sizes", default="512,1024,2048,4096,8192,16384", help="vocabularies to try")
+    tokenizer.add_argument("--algorithm", default="bpe", choices=("bpe", "wordpiece", "unigram"))
+    tokenizer.add_argument("--alphabet", default="bytes", choices=("bytes", "fallback", "characters"))
+    tokenizer.add_argument("--han", default="runs", choices=("runs", "apart", "single"), help="how Chinese is split")
+    tokenizer.add_argument("--width", type=int, default=128, help="of the network that is to use it (128)")
+    tokenizer.add_argument("--layers", type=int, default=4, help="of that network (4)")
+    tokenizer.add_argument("--out", type=Path, default=Path("vocabulary.json"), help="the figures (vocabulary.json)")
+    tokenizer.set_defaults(command=_tune_tokenizer)
+
     filters = commands.add_parser("filter", help="take something out of texts")
     kinds = filters.add_subparsers(required=True, metavar="WHAT")
     again = kinds.add_parser("repetition", help="near-duplicate texts, and sentences that say the same again")
@@ -137,6 +149,11 @@ def _measure_repetition(options: argparse.Namespace) -> None:
 def _tune_decoding(options: argparse.Namespace) -> None:
     from preceptor.cli.tune import tune_decoding
     tune_decoding(options.model, options.prompts, options.reference, options.reward, options.max_tokens, options.out)
+
+
+def _tune_tokenizer(options: argparse.Namespace) -> None:
+    from preceptor.cli.vocabulary import tune_tokenizer
+    tune_tokenizer(options)
 
 
 def _filter_repetition(options: argparse.Namespace) -> None:

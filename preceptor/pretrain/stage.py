@@ -21,8 +21,12 @@ from preceptor.tokenizer.chat import encode_document
 
 def run(step: Step) -> None:
     """Read `corpus` and `tokenizer`, or `model` to go on from (and `validation`); write a model folder."""
+    train(step, start(step))
+
+
+def train(step: Step, begun: Start) -> None:
+    """Train the network that the step begins with, and write it."""
     options = step.options
-    begun = start(step)
     loss, layout = objective(step, begun), training_layout(step, begun)
     pad = begun.tokenizer.pad_token_id
     examples = _examples(step, begun)

@@ -58,7 +58,8 @@ def test_static_masks_are_the_same_in_every_pass_and_dynamic_ones_are_not() -> N
     def passes(layout: Masking) -> list[dict[str, list[int]]]:
         batches = PackedBatches(examples, rows=1, length=59, pad=PAD, seed=5, epochs=2, layout=layout)
         drawn = [next(batches) for _ in range(8)]
-        return [{batch.documents[0][0]: batch["tokens"][0].tolist() for batch in part} for part in (drawn[:4], drawn[4:])]
+        return [{batch.documents[0][0]: batch["tokens"][0].tolist() for batch in part}
+                for part in (drawn[:4], drawn[4:])]
 
     first, second = passes(masking(static_seed=1))
     assert first == second and len({tuple(tokens) for tokens in first.values()}) == 4

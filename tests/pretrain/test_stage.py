@@ -1,4 +1,4 @@
-"""The pretraining stage: each kind of network learns a known answer, goes on from its checkpoint, and resumes exactly."""
+"""The pretraining stage: each kind learns a known answer, goes on from its checkpoint, and resumes to the same bits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import hash_path
 from preceptor.run.log import Log, read_log
 from preceptor.run.step import Step
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 TINY = {"width": 32, "layers": 1, "heads": 2, "feed_forward": 64, "context": 32, "rows": 8, "initialisation": "xavier",
@@ -110,7 +110,8 @@ def _run_until(step: Step, stop: int | None) -> None:
 
 
 @pytest.mark.parametrize("options, said", [
-    ({"masking": "static"}, "masking"), ({"family": "bert", "span": 2.0}, "span"), ({"hidden_share": 0.2}, "hidden_share"),
+    ({"masking": "static"}, "masking"), ({"family": "bert", "span": 2.0}, "span"),
+    ({"hidden_share": 0.2}, "hidden_share"),
     ({"denoising": "spans"}, "encoder-decoders"), ({"expert_balance": 0.1}, "mixtures"),
     ({"family": "bert", "unlikelihood": 1.0}, "unlikelihood"), ({"family": "gpt2", "norm": "rmsnorm"}, "cannot have"),
 ], ids=str)
