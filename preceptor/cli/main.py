@@ -62,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     repetition.add_argument("--json", action="store_true", help="print one JSON object")
     repetition.set_defaults(command=_measure_repetition)
 
+    length = measures.add_parser("length", help="perplexity and needles against length, for each way to read more")
+    length.add_argument("model", type=Path, help="folder of a step or of a model")
+    length.add_argument("--texts", type=Path, required=True, help="long texts (.jsonl with 'text', or plain)")
+    length.add_argument("--lengths", help="tokens, such as 256,512,1024 (half to eight times the trained length)")
+    length.add_argument("--needles", type=int, default=20, help="needles at each length (20)")
+    length.add_argument("--seed", type=int, default=0, help="what the needles are drawn from (0)")
+    length.add_argument("--out", type=Path, default=Path("length"), help="writes OUT.json and OUT.svg (length)")
+    length.set_defaults(command=_measure_length)
+
     tune = commands.add_parser("tune", help="find what suits a model")
     tunings = tune.add_subparsers(required=True, metavar="WHAT")
     decoding = tunings.add_parser("decoding", help="every decoding strategy at equal budget: quality against diversity")
@@ -144,6 +153,11 @@ def _chat(options: argparse.Namespace) -> None:
 def _measure_repetition(options: argparse.Namespace) -> None:
     from preceptor.cli.measure import measure_repetition
     measure_repetition(options.target, options.prompts, options.texts, options.set, options.json)
+
+
+def _measure_length(options: argparse.Namespace) -> None:
+    from preceptor.cli.length import measure_length
+    measure_length(options)
 
 
 def _tune_decoding(options: argparse.Namespace) -> None:

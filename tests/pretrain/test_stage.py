@@ -9,10 +9,11 @@ import torch
 
 from preceptor.data.jsonl import write_jsonl
 from preceptor.data.records import Document
+from preceptor.models.causal import context_length, load_causal
 from preceptor.pretrain import stage
 from preceptor.pretrain.options import PretrainOptions
 from preceptor.run.errors import UserError
-from preceptor.run.files import hash_path
+from preceptor.run.files import hash_path, read_json
 from preceptor.run.log import Log, read_log
 from preceptor.run.step import Step
 from preceptor.tokenizer.train import train_bpe
@@ -132,3 +133,46 @@ def test_what_a_checkpoint_settles_is_refused(inputs: dict[str, Path], make: Cal
         stage.run(make("longer", own, steps=1, **{**free, "context": 64}))
     with pytest.raises(UserError, match="whose tokenizer is its own"):
         stage.run(make("twice", {**own, "tokenizer": inputs["tokenizer"]}, steps=1, **free))
+
+
+FREE: dict[str, Any] = {name: ... for name in ("width", "layers", "heads", "feed_forward", "initialisation")}
+
+
+def test_a_model_goes_on_at_a_longer_length(inputs: dict[str, Path], make: Callable[..., Step]) -> None:
+    step = make("base", inputs, steps=1)
+    stage.run(step)
+    own = {"corpus": inputs["corpus"], "model": step.folder}
+    longer = make("longer", own, steps=2, context=128, extend="yarn", **FREE)
+    stage.run(longer)
+    model = load_causal(longer.folder / "model")
+    assert context_length(model) == 128 and model.config.rope_parameters["factor"] == 4.0
+    for wrong in ({"context": 32, "extend": "yarn"}, {"context": 64, "extend": "as_is"}):
+        with pytest.raises(UserError):
+            stage.run(make(str(wrong), own, steps=1, **{**FREE, **wrong}))
+    with pytest.raises(UserError, match="goes on from"):
+        stage.run(make("fresh", inputs, steps=1, extend="yarn"))
+
+
+def test_replay_keeps_what_going_on_alone_forgets(inputs: dict[str, Path], make: Callable[..., Step],
+                                                  tmp_path: Path) -> None:
+    """The alphabet backwards is learned; without replay the alphabet forwards is forgotten, with replay less so."""
+    backwards = [Document((ALPHABET * 2)[n:n + 18][::-1], id=f"b{n}", source="backwards") for n in range(26)]
+    forwards = [Document((ALPHABET * 2)[n:n + 18], id=f"f{n}", source="forwards") for n in range(26)]
+    write_jsonl(tmp_path / "backwards.jsonl", backwards)
+    write_jsonl(tmp_path / "both.jsonl", backwards + forwards)
+    torch.manual_seed(0)
+    base = make("base", inputs, family="gpt2", steps=120)
+    stage.run(base)
+    changes = {}
+    for name, more in (("alone", {}), ("replayed", {"replay": inputs["corpus"]})):
+        needs = {"corpus": tmp_path / "backwards.jsonl", "validation": tmp_path / "both.jsonl", "model": base.folder}
+        step = make(name, {**needs, **more}, steps=60, **FREE)
+        stage.run(step)
+        changes[name] = read_json(step.folder / "learned.json")
+        assert logged(step)[0]["validation_bits_per_byte.forwards"] == changes[name]["forwards"]["before"]
+    assert all(found["backwards"]["change"] < -0.5 for found in changes.values())
+    assert changes["alone"]["forwards"]["change"] > 1.0
+    assert changes["replayed"]["forwards"]["change"] < changes["alone"]["forwards"]["change"] / 3
+    assert "replay_loss" in logged(step)[1]
+    with pytest.raises(UserError, match="replay"):
+        stage.run(make("none", inputs, steps=1, replay_share=0.5))
