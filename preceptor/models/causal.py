@@ -15,6 +15,9 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
 from preceptor.run.machine import device, has_bfloat16
 
+BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "camembert")
+"""Families whose positions begin behind the padding token's number."""
+
 
 def attention_kind() -> str:
     """SDPA in fp32; plain products in bf16 on a CPU, where SDPA's backward is slow (docs/performance.md)."""
@@ -140,8 +143,8 @@ def context_length(model: nn.Module) -> int:
 
 def configured_length(config: Any) -> int:
     """The most tokens that a configuration states; where it states no limit, what its family was published with."""
-    if config.model_type.startswith("roberta"):
-        return config.max_position_embeddings - config.pad_token_id - 1  # its positions begin behind the padding's
+    if config.model_type in BEHIND_PADDING:
+        return config.max_position_embeddings - config.pad_token_id - 1
     for name in ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "seq_length"):
         if getattr(config, name, None):
             return getattr(config, name)

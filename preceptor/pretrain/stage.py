@@ -44,10 +44,12 @@ def train(step: Step, begun: Start) -> None:
     if "model" not in step.inputs:
         _check_scale(step, begun, loss, batches)
     documents = read_jsonl(step.input("validation"), Document) if "validation" in step.inputs else []
+    documents = [document for document in documents if document.text or begun.kind == "causal"]
     held_out = HeldOut(begun, documents, layout or as_it_is(pad), options.rows, length)
 
     before = held_out.measure() if documents and "model" in step.inputs else {}
-    step.log.write(0, **flat(before))
+    if before:
+        step.log.write(0, **flat(before))
 
     def measure(number: int) -> dict[str, float] | None:
         if not documents or (number % options.evaluate_every and number != options.steps):
@@ -96,7 +98,7 @@ def _examples(step: Step, begun: Start, name: str) -> list[Example]:
 
 
 def _check_scale(step: Step, begun: Start, loss: Loss, batches: PackedBatches) -> None:
-    """Print how activations and gradients fare through the blocks at the start, on two rows of the first batch."""
+    """Print how activations and gradients fare through the blocks at the start, on a few rows of the first batch."""
     beginning = batches.state()
     rows: Batch = next(next(batches).split(max(1, step.options.rows // 2)))
     batches.restore(beginning)

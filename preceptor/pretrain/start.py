@@ -8,7 +8,7 @@ from torch import nn
 
 from preceptor.models.build import build, headed, kind_of
 from preceptor.models.causal import configured_length, load_causal, load_network, model_folder
-from preceptor.models.families import FAMILIES
+from preceptor.models.families import FAMILIES, chosen
 from preceptor.models.long_context import lengthening
 from preceptor.models.masked import check_masked
 from preceptor.models.options import ArchitectureOptions
@@ -49,6 +49,9 @@ def _build(step: Step) -> Start:
     if options.extend:
         raise UserError(f"'{step.name}.extend' is for a model that the step goes on from.", "Leave it out.")
     kind = FAMILIES[options.family].kind
+    if kind == "causal" and chosen(options).embedding_norm:
+        step.say(f"{options.family} has a norm after the embedding, which costs causal decoders quality "
+                 "(Le Scao et al. 2022)")
     denoising = _denoising(step, kind, "spans" if options.family == "t5" else "infilling")
     hidden = _hidden_tokens(options, tokenizer, kind, denoising, add=True)
     model = build(options, vocabulary=len(tokenizer), end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id,
