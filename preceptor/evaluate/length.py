@@ -15,6 +15,7 @@ from preceptor.models.causal import context_length, hidden_states, load_causal
 from preceptor.models.long_context import lengthening, methods_of
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_text, load_tokenizer
+from preceptor.tokenizer.pieces import special_tokens
 
 DEPTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 KEY, VALUE = 4, 3  # entries of a needle that are asked by, and that are asked for
@@ -75,7 +76,7 @@ def recommended(found: Sequence[Reading]) -> str:
 
 def _needle(tokenizer: Any, draw: random.Random) -> list[int]:
     """Entries drawn at random: KEY of them to ask by, VALUE to ask for. They mean nothing in any language."""
-    special = set(tokenizer.all_special_ids)
+    special = special_tokens(tokenizer)
     return draw.sample([token for token in range(len(tokenizer)) if token not in special], KEY + VALUE)
 
 

@@ -13,6 +13,7 @@ from preceptor.run.files import read_json
 from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.tokenizer.options import TokenizerOptions
 from preceptor.tokenizer.pieces import sentence_ends, token_pieces, word_starts
+from preceptor.tokenizer.special import mask_token, sentinel_tokens
 from preceptor.tokenizer.study import Coverage, Trial, coverage, recommended
 from preceptor.tokenizer.train import train_tokenizer
 
@@ -82,6 +83,17 @@ def test_entries_say_where_words_begin_and_sentences_end() -> None:
     wordpiece = made("wordpiece", "characters")
     assert {name.startswith("##") for name, start in zip(wordpiece.convert_ids_to_tokens(range(len(wordpiece))),
                                                         word_starts(wordpiece)) if start} == {False}
+
+
+def test_mask_and_sentinels_stand_for_no_text() -> None:
+    tokenizer = train_tokenizer(TEXTS, TokenizerOptions(vocabulary=300))
+    added = [mask_token(tokenizer, add=True), *sentinel_tokens(tokenizer, 3, add=True)]
+    assert added == [300, 301, 302, 303] and len(tokenizer) == 304
+    assert all(token_pieces(tokenizer)[token] == b"" for token in [*added, *tokenizer.all_special_ids])
+    assert tokenizer("a<extra_id_1>b", add_special_tokens=False)["input_ids"][1] == added[2]
+    assert sentinel_tokens(tokenizer, 9, add=False) == added[1:]
+    with pytest.raises(UserError, match="no mask"):
+        mask_token(made("bpe", "bytes"), add=False)
 
 
 def test_coverage_counts_bytes_in_whole_characters() -> None:
