@@ -55,7 +55,7 @@ def measured(share: float, objective: dict[str, float], steps: int, seed: int) -
     from preceptor.data.batches import Example
     from preceptor.generate.continuation import continuations
     from preceptor.metrics.loops import final_loop
-    from preceptor.tokenizer.bpe import train_bpe
+    from preceptor.tokenizer.train import train_bpe
     texts = corpus(share, seed)
     tokenizer = train_bpe(texts, 400, 1_000_000)
     examples = [Example.of_text(str(n), tokenizer(text)["input_ids"]) for n, text in enumerate(texts)]

@@ -18,6 +18,9 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
 from preceptor.run.machine import device, has_bfloat16
 
+BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "camembert")
+"""Families whose positions begin behind the padding token's number."""
+
 
 def attention_kind() -> str:
     """SDPA in fp32; plain products in bf16 on a CPU, where SDPA's backward is slow (docs/performance.md)."""
@@ -47,8 +50,9 @@ def model_folder(path: Path) -> Path:
     return path / "model" if (path / "model").is_dir() else path
 
 
-def load_causal(source: Path | str) -> nn.Module:
-    """Load a causal model from a folder, or from the hub when `source` is no path and the user asked for it by name.
+def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
+    """Load a causal model from a folder, or from the hub when `source` is no path and the user asked for it by name;
+    `change` may change its configuration first (models/long_context.py).
 
     Weights are fp32 and copied to fresh memory: a memory-mapped file is not aligned as the allocator aligns, and other
     alignment can mean other rounding, so that a resumed run would differ. Dropout is off: stages that want it add it.
@@ -58,16 +62,17 @@ def load_causal(source: Path | str) -> nn.Module:
             output projection in a way that our losses would miss.
     """
     from transformers import AutoModelForCausalLM
-    model = load_network(AutoModelForCausalLM, source)
+    model = load_network(AutoModelForCausalLM, source, change)
     _check_head(model, source)
     return model
 
 
-def load_network(kind: Any, source: Path | str) -> nn.Module:
+def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
     """Load a model of `kind`, one of transformers' Auto classes, as `load_causal` says; every weight must be there."""
     from transformers import AutoConfig
     try:
         config = without_dropout(AutoConfig.from_pretrained(source))
+        config = change(config) if change else config
         network = kind._model_mapping.get(type(config), None)
         if network is None:
             raise ValueError(f"{config.model_type} networks are of another kind")
@@ -141,10 +146,14 @@ def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
 
 
 def context_length(model: nn.Module) -> int:
-    """The most tokens that the model was built for; of families that state no limit, what they were published with."""
-    config = model.config
-    if config.model_type.startswith("roberta"):
-        return config.max_position_embeddings - config.pad_token_id - 1  # its positions begin behind the padding's
+    """The most tokens that the model was built for."""
+    return configured_length(model.config)
+
+
+def configured_length(config: Any) -> int:
+    """The most tokens that a configuration states; where it states no limit, what its family was published with."""
+    if config.model_type in BEHIND_PADDING:
+        return config.max_position_embeddings - config.pad_token_id - 1
     for name in ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "seq_length"):
         if getattr(config, name, None):
             return getattr(config, name)

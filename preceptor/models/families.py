@@ -132,8 +132,7 @@ def _bert(name: str) -> Callable[[ArchitectureOptions, dict[str, Any]], Any]:
 
 def _distilbert(options: ArchitectureOptions, shared: dict[str, Any]) -> Any:
     return _config("DistilBert", options, shared, dim=options.width, hidden_dim=options.feed_forward,
-                   n_layers=options.layers, n_heads=options.heads, activation=options.activation,
-                   sinusoidal_pos_embds=options.positions == "sinusoidal")
+                   n_layers=options.layers, n_heads=options.heads, activation=options.activation)
 
 
 def _modernbert(options: ArchitectureOptions, shared: dict[str, Any]) -> Any:
@@ -197,12 +196,12 @@ FAMILIES: dict[str, Family] = {
     "roberta_prenorm": Family(config=_bert("RobertaPreLayerNorm"), kind="masked", activation=PLAIN,
                               embedding_norm=(True,)),
     "distilbert": Family(config=_distilbert, kind="masked", norm_place=("post",), activation=PLAIN,
-                         positions=("learned", "sinusoidal"), embedding_norm=(True,)),
+                         embedding_norm=(True,)),
     "modernbert": Family(config=_modernbert, kind="masked", activation=GATED[::-1], positions=("rope",),
                          biases=(False, True), embedding_norm=(True,), window=(True, False)),
     "eurobert": Family(config=_eurobert, kind="masked", **_rotary, biases=(False, True)),
     "t5": Family(config=_t5, kind="encoder_decoder", norm=("rmsnorm",), activation=("geglu", "swiglu", "relu", "gelu"),
-                 positions=("relative",), biases=(False,), tied=(False, True)),
+                 positions=("relative",), biases=(False,), tied=(True,)),
     "bart": Family(config=_bart("Bart"), **_halves, norm_place=("post",), embedding_norm=(True,)),
     "mbart": Family(config=_bart("MBart"), **_halves, embedding_norm=(True,)),
     "marian": Family(config=_bart("Marian"), **_halves, norm_place=("post",), positions=("sinusoidal",)),

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import IGNORE, Batch
 from preceptor.models.attention import packs, two_way_mask
+from preceptor.models.causal import BEHIND_PADDING
 from preceptor.run.errors import UserError
 
 # From hidden states (N, D) to logits (N, V): what stands between trunk and loss, by transformers' model type.
@@ -20,7 +21,6 @@ HEADS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "distilbert": lambda model, states: model.vocab_projector(
         model.vocab_layer_norm(model.activation(model.vocab_transform(states)))),
 }
-BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "camembert")
 
 
 def check_masked(model: nn.Module) -> None:

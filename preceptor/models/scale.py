@@ -45,15 +45,19 @@ def block_scales(model: nn.Module, mean_loss: Callable[[], Tensor]) -> list[Bloc
 
 
 def said(scales: list[BlockScale]) -> list[str]:
-    """A line a block, and a verdict: the ratio between the largest and the smallest of each."""
+    """A line a block, and the ratio between the largest and the smallest block of a stack, where it is worst."""
     width = max(len(scale.block) for scale in scales)
     lines = [f"{scale.block:{width}}  activations {scale.activation:9.3g}  gradients {scale.gradient:9.3g}"
              for scale in scales]
-    ratios = []
-    for what in ("activation", "gradient"):
-        values = [getattr(scale, what) for scale in scales]
-        ratios.append(f"{what}s differ {max(values) / max(min(values), 1e-30):.2g}-fold between blocks")
-    return [*lines, "; ".join(ratios)]
+    return [*lines, "; ".join(f"{what}s differ up to {_ratio(scales, what):.2g}-fold between the blocks of a stack"
+                              for what in ("activation", "gradient"))]
+
+
+def _ratio(scales: list[BlockScale], what: str) -> float:
+    stacks: dict[str, list[float]] = {}
+    for scale in scales:
+        stacks.setdefault(scale.block.rpartition(".")[0], []).append(getattr(scale, what))
+    return max(max(values) / max(min(values), 1e-30) for values in stacks.values())
 
 
 def _rms(values: Tensor) -> float:

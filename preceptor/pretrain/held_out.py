@@ -10,6 +10,8 @@ from preceptor.data.records import Document
 from preceptor.learn.objectives import Prediction, predict
 from preceptor.metrics.language import bits_per_byte, perplexity
 from preceptor.pretrain.start import Start
+from preceptor.run.files import write_json
+from preceptor.run.step import Step
 from preceptor.tokenizer.chat import encode_document
 from preceptor.tokenizer.pieces import token_pieces
 
@@ -61,3 +63,17 @@ def flat(figures: dict[str, dict[str, float]]) -> dict[str, float]:
     """The figures as metrics of the log: `validation_NAME`, and `validation_NAME.SOURCE` of a source."""
     return {f"validation_{name}" + (f".{source}" if source else ""): value
             for source, named in figures.items() for name, value in named.items()}
+
+
+def report(step: Step, before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]) -> None:
+    """Print and write, as learned.json, what going on did to each source: bits per byte before and after.
+
+    Less is learned, more is forgotten; under "" stands everything together.
+    """
+    rows = {}
+    for source, figures in before.items():
+        old, new = figures["bits_per_byte"], after[source]["bits_per_byte"]
+        rows[source] = {"before": old, "after": new, "change": new / old - 1}
+        verdict = "learned" if new < old else "forgotten" if new > old else "unchanged"
+        step.say(f"{source or 'all sources'}: {old:.3f} -> {new:.3f} bits per byte, {new / old - 1:+.1%} ({verdict})")
+    write_json(step.folder / "learned.json", rows)

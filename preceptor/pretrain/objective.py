@@ -13,7 +13,7 @@ from preceptor.learn.options import LanguageOptions
 from preceptor.pretrain.start import Start
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
-from preceptor.tokenizer.pieces import sentence_ends, word_starts
+from preceptor.tokenizer.pieces import sentence_ends, special_tokens, word_starts
 
 BALANCE = 0.01  # Fedus et al. 2022, §2.2
 OF_CAUSAL = ("unlikelihood", "unlikelihood_sequence", "simctg_margin", "ditto", "label_smoothing", "distillation")
@@ -65,7 +65,7 @@ def training_layout(step: Step, begun: Start) -> Layout | None:
     if begun.kind == "masked":
         static = (options.masking or ("static" if config.model_type == "bert" else "dynamic")) == "static"
         return Masking(mask=begun.hidden[0], pad=tokenizer.pad_token_id, vocabulary=len(tokenizer),
-                       special=frozenset(tokenizer.all_special_ids), share=0.15 if share is None else share,
+                       special=special_tokens(tokenizer), share=0.15 if share is None else share,
                        static_seed=step.seed if static else None,
                        starts=word_starts(tokenizer) if options.whole_words else None)
     tokens = {"end": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id, "start": config.decoder_start_token_id}

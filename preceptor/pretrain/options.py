@@ -40,6 +40,11 @@ class PretrainOptions(ArchitectureOptions, LanguageOptions):
     shuffled (all others)."""
     span: float = 3.0
     """Of encoder-decoders: mean tokens of a hidden span."""
+    replay_share: float = 0.25
+    """Share of each optimiser step's gradient that comes from the documents of the input `replay`, where there are any.
+    """
+    extend: Literal["interpolation", "ntk", "yarn", "base", "window", "as_is"] | None = None
+    """How a model that the step goes on from comes to read a longer `context` (docs/long_context.md)."""
     expert_balance: float | None = None
     """Of mixtures of experts: weight of the loss by which the experts get equal loads; 0.01 where it is left out."""
 

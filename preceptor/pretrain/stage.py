@@ -2,31 +2,36 @@
 
 from torch import Tensor
 
-from preceptor.data.batches import Batch, Example
+from preceptor.data.batches import Batch, Example, Layout
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches, ramped_rows
 from preceptor.data.records import Document
 from preceptor.generate.continuation import continuations
 from preceptor.learn.degeneration import degeneration_terms
-from preceptor.learn.fit import Loss, fit
+from preceptor.learn.fit import Loss, Term, fit
 from preceptor.models.attention import packs
 from preceptor.models.causal import parameter_count, save_model
 from preceptor.models.dropout import residual_dropout
 from preceptor.models.scale import block_scales, said
-from preceptor.pretrain.held_out import HeldOut, flat
+from preceptor.pretrain.held_out import HeldOut, flat, report
 from preceptor.pretrain.objective import as_it_is, objective, training_layout
 from preceptor.pretrain.start import Start, start
+from preceptor.run.errors import UserError
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import encode_document
 
 
 def run(step: Step) -> None:
-    """Read `corpus` and `tokenizer`, or `model` to go on from (and `validation`); write a model folder."""
+    """Read `corpus` and `tokenizer`, or `model` to go on from (and `validation`, `replay`); write a model folder."""
+    train(step, start(step))
+
+
+def train(step: Step, begun: Start) -> None:
+    """Train the network that the step begins with, and write it."""
     options = step.options
-    begun = start(step)
     loss, layout = objective(step, begun), training_layout(step, begun)
     pad = begun.tokenizer.pad_token_id
-    examples = _examples(step, begun)
+    examples = _examples(step, begun, "corpus")
     length = options.context - (begun.kind == "encoder_decoder")  # what is written ends with a token of its own
     ramp = round(options.ramp * options.steps)
     batches = PackedBatches(examples, rows=options.rows, length=length, pad=pad, seed=step.seed, steps=options.steps,
@@ -42,24 +47,52 @@ def run(step: Step) -> None:
     if "model" not in step.inputs:
         _check_scale(step, begun, loss, batches)
     documents = read_jsonl(step.input("validation"), Document) if "validation" in step.inputs else []
+    documents = [document for document in documents if document.text or begun.kind == "causal"]
     held_out = HeldOut(begun, documents, layout or as_it_is(pad), options.rows, length)
+
+    before = held_out.measure() if documents and "model" in step.inputs else {}
+    if before:
+        step.log.write(0, **flat(before))
 
     def measure(number: int) -> dict[str, float] | None:
         if not documents or (number % options.evaluate_every and number != options.steps):
             return None
         return flat(held_out.measure())
 
-    terms = degeneration_terms(options, examples, begun.tokenizer, continuations, rows=options.rows,
-                               context=options.context, total=options.steps, seed=step.seed)
+    terms = _replay(step, begun, loss, layout, length)
+    terms += degeneration_terms(options, examples, begun.tokenizer, continuations, rows=options.rows,
+                                context=options.context, total=options.steps, seed=step.seed)
     with residual_dropout(begun.model, options.dropout):
         fit(begun.model, batches, loss, options, folder=step.folder, log=step.log,
             progress=step.progress(options.steps), extra=terms, after_step=measure, rescues=options.rescues)
     save_model(begun.model, begun.tokenizer, step.folder / "model")
+    if before:
+        report(step, before, held_out.measure())
 
 
-def _examples(step: Step, begun: Start) -> list[Example]:
-    """The corpus as examples; from an empty document a network that fills in or rewrites has nothing to learn."""
-    documents = read_jsonl(step.input("corpus"), Document)
+def _replay(step: Step, begun: Start, loss: Loss, layout: Layout | None, length: int) -> list[Term]:
+    """A further loss on documents like those that the model was trained on before, so that it forgets less.
+
+    With a share r of replay the step's gradient is that of (1 - r)·corpus + r·replay, up to a factor that Adam and
+    clipping take out; rows are dealt in the same proportion.
+    """
+    if "replay" not in step.inputs:
+        if step.options.replay_share != type(step.options).replay_share:
+            raise UserError(f"'{step.name}.replay_share' is for a step with the input 'replay'.", "Leave it out.")
+        return []
+    share = step.options.replay_share
+    if not 0 < share < 1:
+        raise UserError(f"A replay share of {share} is not between 0 and 1.", "Give a share, such as 0.25.")
+    ratio = share / (1 - share)
+    batches = PackedBatches(_examples(step, begun, "replay"), rows=max(1, round(step.options.rows * ratio)),
+                            length=length, pad=begun.tokenizer.pad_token_id, seed=step.seed + 1,
+                            steps=step.options.steps, layout=layout)
+    return [Term("replay", batches, loss, ratio)]
+
+
+def _examples(step: Step, begun: Start, name: str) -> list[Example]:
+    """Documents as examples; from an empty document a network that fills in or rewrites has nothing to learn."""
+    documents = read_jsonl(step.input(name), Document)
     if begun.kind != "causal":
         full = [document for document in documents if document.text]
         if len(full) < len(documents):
@@ -69,7 +102,7 @@ def _examples(step: Step, begun: Start) -> list[Example]:
 
 
 def _check_scale(step: Step, begun: Start, loss: Loss, batches: PackedBatches) -> None:
-    """Print how activations and gradients fare through the blocks at the start, on two rows of the first batch."""
+    """Print how activations and gradients fare through the blocks at the start, on a few rows of the first batch."""
     beginning = batches.state()
     rows: Batch = next(next(batches).split(max(1, step.options.rows // 2)))
     batches.restore(beginning)

@@ -1,13 +1,15 @@
 """Where pretraining starts: a network with fresh weights, or a checkpoint that goes on learning."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import nn
 
 from preceptor.models.build import build, headed, kind_of
-from preceptor.models.causal import context_length, load_causal, load_network, model_folder
-from preceptor.models.families import FAMILIES
+from preceptor.models.causal import configured_length, load_causal, load_network, model_folder
+from preceptor.models.families import FAMILIES, chosen
+from preceptor.models.long_context import lengthening
 from preceptor.models.masked import check_masked
 from preceptor.models.options import ArchitectureOptions
 from preceptor.pretrain.options import PretrainOptions
@@ -43,10 +45,13 @@ def start(step: Step) -> Start:
 
 def _build(step: Step) -> Start:
     options = step.options
-    if options.family not in FAMILIES:
-        raise AssertionError("the options name a family that the table lacks")
     tokenizer = load_tokenizer(step.input("tokenizer", "model"))
+    if options.extend:
+        raise UserError(f"'{step.name}.extend' is for a model that the step goes on from.", "Leave it out.")
     kind = FAMILIES[options.family].kind
+    if kind == "causal" and chosen(options).embedding_norm:
+        step.say(f"{options.family} has a norm after the embedding, which costs causal decoders quality "
+                 "(Le Scao et al. 2022)")
     denoising = _denoising(step, kind, "spans" if options.family == "t5" else "infilling")
     hidden = _hidden_tokens(options, tokenizer, kind, denoising, add=True)
     model = build(options, vocabulary=len(tokenizer), end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id,
@@ -64,17 +69,26 @@ def _load(step: Step) -> Start:
         if option.name not in PER_CHECKPOINT and getattr(step.options, option.name) != option.default:
             raise UserError(f"'{step.name}.{option.name}' is settled by the model that the step goes on from.",
                             "Leave it out.")
-    tokenizer = load_tokenizer(source)
-    kind = kind_of(AutoConfig.from_pretrained(source))
-    model = load_causal(source) if kind == "causal" else load_network(headed(kind), source)
+    tokenizer, config = load_tokenizer(source), AutoConfig.from_pretrained(source)
+    kind, change = kind_of(config), _longer(step, config)
+    model = load_causal(source, change) if kind == "causal" else load_network(headed(kind), source, change)
     if kind == "masked":
         check_masked(model)
-    if step.options.context > context_length(model) and model.config.model_type != "t5":
-        raise UserError(f"Rows of {step.options.context} tokens do not fit the model's context of "
-                        f"{context_length(model)}.", f"Set {step.name}.context to that or less.")
     denoising = _denoising(step, kind, "spans" if "t5" in model.config.model_type else "infilling")
     hidden = _hidden_tokens(step.options, tokenizer, kind, denoising, add=False)
     return Start(model, tokenizer, kind, denoising, hidden)
+
+
+def _longer(step: Step, config: Any) -> Callable[[Any], Any] | None:
+    """How the configuration must change for rows longer than the model was trained on."""
+    length, trained, method = step.options.context, configured_length(config), step.options.extend
+    if length > trained and method is None:
+        raise UserError(f"Rows of {length} tokens do not fit the model's context of {trained}.",
+                        f"Set {step.name}.context to that or less, or {step.name}.extend to a way to read more.")
+    if length <= trained and method is not None:
+        raise UserError(f"'{step.name}.extend' is for rows longer than the model's {trained} tokens.",
+                        f"Set {step.name}.context to the longer length, or leave extend out.")
+    return lengthening(method, length, trained) if method else None
 
 
 def _denoising(step: Step, kind: str, own: str) -> str:

@@ -66,7 +66,7 @@ STAGES: dict[str, Stage | Choice] = {
     "village": Stage("preceptor.village.options:VillageOptions", "preceptor.village.stage:run"),
     "tokenizer": Stage("preceptor.tokenizer.options:TokenizerOptions", "preceptor.tokenizer.stage:run", ("corpus",)),
     "pretrain": Stage("preceptor.pretrain.options:PretrainOptions", "preceptor.pretrain.stage:run",
-                      ("corpus",), ("tokenizer", "model", "validation", "teacher"), spread=True),
+                      ("corpus",), ("tokenizer", "model", "validation", "teacher", "replay"), spread=True),
     "adopt": Stage("preceptor.pretrain.options:AdoptOptions", "preceptor.pretrain.adopt:run", (), ("model",)),
     "sft": Stage("preceptor.sft.options:SftOptions", "preceptor.sft.stage:run",
                  ("model", "demonstrations"), ("validation", "teacher"), spread=True),

@@ -14,12 +14,18 @@ def token_pieces(tokenizer: Any) -> list[bytes]:
     Exact where the vocabulary loses nothing (byte-level, byte fallback, SentencePiece's "▁" for a space). A WordPiece
     does not say whether a space stood before it, so its spaces are not counted.
     """
-    special = set(tokenizer.all_special_ids)
+    special = special_tokens(tokenizer)
     names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     from_characters = _byte_alphabet() if '"ByteLevel"' in json.dumps(backend["decoder"]) else None
     return [b"" if number in special or name is None else _piece(name, from_characters)
             for number, name in enumerate(names)]
+
+
+def special_tokens(tokenizer: Any) -> frozenset[int]:
+    """The entries that stand for no text, sentinels among them: `all_special_ids` names only those with a role."""
+    added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return frozenset(added | set(tokenizer.all_special_ids))
 
 
 def _piece(name: str, from_characters: dict[str, int] | None) -> bytes:

@@ -32,7 +32,7 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import read_json
 from preceptor.run.log import Log
 from preceptor.run.progress import Progress
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 CONTEXT = 48
 
