@@ -69,6 +69,7 @@ class PackedBatches:
         self.epochs, self.steps, self.layout, self.ramp = epochs, steps, layout, ramp
         self.epoch = self.number = self.drawn = 0
         self.skipped: list[range] = []
+        self._starts = [0]  # of epochs, in batches: to know one is to have drawn all plans before it
         self._plan = lru_cache(maxsize=2)(self._draw_plan)
 
     @property
@@ -84,7 +85,9 @@ class PackedBatches:
 
     def epoch_start(self, epoch: int) -> int:
         """How many batches come before `epoch` (0 is the first)."""
-        return sum(len(self._plan(earlier)) for earlier in range(epoch))
+        while len(self._starts) <= epoch:
+            self._starts.append(self._starts[-1] + len(self._plan(len(self._starts) - 1)))
+        return self._starts[epoch]
 
     def _draw_plan(self, epoch: int) -> list[list[list[int]]]:
         """The batches of one epoch: rows of indices into `pieces`."""
