@@ -48,15 +48,15 @@ def test_it_finds_a_known_best_and_goes_on_where_it_was_stopped(
 
     monkeypatch.setattr(searches, "run_trial", run)
     with pytest.raises(KeyboardInterrupt):
-        search(plan(tiny_recipe, tmp_path), 12)
-    search(plan(tiny_recipe, tmp_path), 12)
+        search(plan(tiny_recipe, tmp_path), 9)
+    search(plan(tiny_recipe, tmp_path), 9)
     assert tried[6] == tried[5], "the trial under way is taken up again"
     rows = read_json(tmp_path / "search.json")["trials"]
     best = min((row for row in rows if row["value"] is not None), key=lambda row: row["value"])
     assert best["options"]["base.optimiser"] == "adamw" and best["value"] < 0.5
     assert "--set base.optimiser=adamw" in capsys.readouterr().out
     count = len(tried)
-    search(plan(tiny_recipe, tmp_path), 12)
+    search(plan(tiny_recipe, tmp_path), 9)
     assert len(tried) == count, "what is done is not done again"
 
 

@@ -35,7 +35,7 @@ def test_distillation_is_the_divergence_written_out(drawn, temperature: float) -
     logits, teacher, labels = drawn
     expected = 0.0
     for row, time in ((labels != IGNORE).nonzero().tolist()):
-        q, p = ([math.exp(float(x) / temperature) for x in one[row, time]] for one in (teacher, logits))
+        q, p = ([math.exp(float(x) / temperature) for x in one[row, time].detach()] for one in (teacher, logits))
         expected += temperature ** 2 * sum(
             a / sum(q) * math.log(a / sum(q) / (b / sum(p))) for a, b in zip(q, p))
     total = distillation_sum(logits, teacher, labels != IGNORE, temperature)
