@@ -41,14 +41,13 @@ def rescue(state: State, options: FitOptions, limit: int, folder: Path, number: 
                         "Lower the learning rate, or look at the documents that rescues.json names.")
     checkpoints = folder / "checkpoints"
     spiked = cursor(state) - 1
+    ledger = state.rescues
     good, saved = _good_checkpoint(checkpoints, state)
-    state.restore(saved)
+    _go_back(state, saved, ledger)
     cut = _suspects(state, options, spiked)
-    state.restore(saved)
-    for drawn in cut:
-        state.terms[0].batches.skip(range(drawn, drawn + 1))
-    state.rescues.append({"step": number, "cause": cause, "back_to": good, "batches": sorted(cut),
-                          "documents": sorted({name for names in cut.values() for name in names})})
+    _go_back(state, saved, [*ledger, {
+        "step": number, "cause": cause, "back_to": good, "batches": sorted(cut),
+        "documents": sorted({name for names in cut.values() for name in names})}])
     captured = state.capture()
     meet()
     if leads():
@@ -60,6 +59,16 @@ def rescue(state: State, options: FitOptions, limit: int, folder: Path, number: 
         print(f"Step {number}: {cause}. Back to step {good} without {len(cut)} batches of "
               f"{len(state.rescues[-1]['documents'])} documents (rescues.json).", file=sys.stderr)
     return good
+
+
+def _go_back(state: State, saved: dict[str, Any], ledger: list[dict[str, Any]]) -> None:
+    """Restore a checkpoint, which may be older than the last rescues, without forgetting what they cut out."""
+    state.restore(saved)
+    skipped, due = ({number for one in rescues for number in one["batches"]}
+                    for rescues in (saved["rescues"], ledger))
+    for number in sorted(due - skipped):
+        state.terms[0].batches.skip(range(number, number + 1))
+    state.rescues = ledger
 
 
 def cursor(state: State) -> int:

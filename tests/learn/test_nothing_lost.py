@@ -11,6 +11,7 @@ from preceptor.learn import checkpoint
 from preceptor.learn.checkpoint import load_checkpoint
 from preceptor.learn.language import language_loss
 from preceptor.learn.precision import GROWTH, LossScale
+from preceptor.learn.watch import Watch
 from preceptor.run.errors import UserError
 from preceptor.run.files import read_json
 from preceptor.run.log import read_log
@@ -171,3 +172,16 @@ def test_a_killed_run_remembers_its_rescue(tmp_path: Path) -> None:
 def test_rescues_are_limited(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 rescues are used up"):
         train(tiny_model(), tmp_path, poisoned({41, 55}, float("nan")), loss=poisonous, rescues=1, checkpoint_every=8)
+
+
+def test_a_rescue_that_goes_back_behind_another_forgets_nothing(tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every checkpoint but the oldest is called restless, so that the second rescue goes back to before the first."""
+    monkeypatch.setattr(Watch, "calm", lambda self: False)
+    model = tiny_model()
+    train(model, tmp_path, poisoned({41, 50}, float("nan")), loss=poisonous, rescues=2, checkpoint_every=8, keep_last=9)
+    first, second = read_json(tmp_path / "rescues.json")
+    assert (first["batches"], second["batches"]) == ([41], [50]) and first["back_to"] == second["back_to"] == 0
+    with pytest.raises(UserError, match="2 rescues are used up"):
+        train(tiny_model(), tmp_path / "more", poisoned({41, 50, 56}, float("nan")), loss=poisonous, rescues=2,
+              checkpoint_every=8, keep_last=9)
