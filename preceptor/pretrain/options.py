@@ -20,9 +20,9 @@ class PretrainOptions(ArchitectureOptions, LanguageOptions):
     """Share of all optimiser steps during which a batch grows from one row to all of them (GPT-3: 4 %)."""
     dropout: float = 0.0
     """Share of each attention's and each feed-forward block's output that is set to 0 while training."""
-    rescues: int = 3
-    """Times that a spike of the loss or the gradient is cured by going back and cutting out its batches; 0 watches
-    nothing, and stops at a loss that is no number."""
+    rescues: int = 0
+    """Times that a spike of the loss or the gradient is cured by going back and cutting out its batches (3, say); 0
+    watches nothing, and stops at a loss that is no number."""
     warmup: float = 0.05
     """Share of all optimiser steps during which the learning rate rises linearly to its peak."""
     learning_rate: float = 3e-3
