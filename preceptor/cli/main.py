@@ -76,30 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--out", type=Path, default=Path("length"), help="writes OUT.json and OUT.svg (length)")
     length.set_defaults(command=_measure_length)
 
-    tune = commands.add_parser("tune", help="find what suits a model")
-    tunings = tune.add_subparsers(required=True, metavar="WHAT")
-    decoding = tunings.add_parser("decoding", help="every decoding strategy at equal budget: quality against diversity")
-    decoding.add_argument("model", type=Path, help="folder of a step or of a model")
-    decoding.add_argument("--prompts", type=Path, required=True, help="prompts (.jsonl)")
-    decoding.add_argument("--reference", type=Path, help="model whose log-probabilities are the quality")
-    decoding.add_argument("--reward", type=Path, help="reward model whose scores are the quality")
-    decoding.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer at most (64)")
-    decoding.add_argument("--out", type=Path, default=Path("tuning"), help="writes OUT.json and OUT.svg (tuning)")
-    decoding.set_defaults(command=_tune_decoding)
-
-    _add_search(tunings)
-
-    tokenizer = tunings.add_parser("tokenizer", help="vocabulary sizes: bytes per token, coverage, share of embeddings")
-    tokenizer.add_argument("file", type=Path, help="documents (.jsonl with 'text', or plain text)")
-    tokenizer.add_argument("--other", type=Path, help="text of another kind: how much of it is in the vocabulary")
-    tokenizer.add_argument("--sizes", default="512,1024,2048,4096,8192,16384", help="vocabularies to try")
-    tokenizer.add_argument("--algorithm", default="bpe", choices=("bpe", "wordpiece", "unigram"))
-    tokenizer.add_argument("--alphabet", default="bytes", choices=("bytes", "fallback", "characters"))
-    tokenizer.add_argument("--han", default="runs", choices=("runs", "apart", "single"), help="how Chinese is split")
-    tokenizer.add_argument("--width", type=int, default=128, help="of the network that is to use it (128)")
-    tokenizer.add_argument("--layers", type=int, default=4, help="of that network (4)")
-    tokenizer.add_argument("--out", type=Path, default=Path("vocabulary.json"), help="the figures (vocabulary.json)")
-    tokenizer.set_defaults(command=_tune_tokenizer)
+    _add_tune(commands)
 
     filters = commands.add_parser("filter", help="take something out of texts")
     kinds = filters.add_subparsers(required=True, metavar="WHAT")
@@ -120,7 +97,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_search(tunings: argparse._SubParsersAction) -> None:
+def _add_tune(commands: argparse._SubParsersAction) -> None:
+    tune = commands.add_parser("tune", help="find what suits a model")
+    tunings = tune.add_subparsers(required=True, metavar="WHAT")
+    decoding = tunings.add_parser("decoding", help="every decoding strategy at equal budget: quality against diversity")
+    decoding.add_argument("model", type=Path, help="folder of a step or of a model")
+    decoding.add_argument("--prompts", type=Path, required=True, help="prompts (.jsonl)")
+    decoding.add_argument("--reference", type=Path, help="model whose log-probabilities are the quality")
+    decoding.add_argument("--reward", type=Path, help="reward model whose scores are the quality")
+    decoding.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer at most (64)")
+    decoding.add_argument("--out", type=Path, default=Path("tuning"), help="writes OUT.json and OUT.svg (tuning)")
+    decoding.set_defaults(command=_tune_decoding)
+
     search = tunings.add_parser("recipe", help="search over a recipe's options; the same command goes on")
     search.add_argument("recipe", help="name of a shipped recipe, or the path of a YAML file")
     search.add_argument("--over", action="append", default=[], metavar="NAME.option=LOW..HIGH", help="or =A,B,C")
@@ -130,6 +118,18 @@ def _add_search(tunings: argparse._SubParsersAction) -> None:
     search.add_argument("--set", action="append", default=[], metavar="NAME.option=value", help="change an option")
     search.add_argument("--out", type=Path, default=Path("tuning"), help="folder of the trials (tuning)")
     search.set_defaults(command=_tune_recipe)
+
+    tokenizer = tunings.add_parser("tokenizer", help="vocabulary sizes: bytes per token, coverage, share of embeddings")
+    tokenizer.add_argument("file", type=Path, help="documents (.jsonl with 'text', or plain text)")
+    tokenizer.add_argument("--other", type=Path, help="text of another kind: how much of it is in the vocabulary")
+    tokenizer.add_argument("--sizes", default="512,1024,2048,4096,8192,16384", help="vocabularies to try")
+    tokenizer.add_argument("--algorithm", default="bpe", choices=("bpe", "wordpiece", "unigram"))
+    tokenizer.add_argument("--alphabet", default="bytes", choices=("bytes", "fallback", "characters"))
+    tokenizer.add_argument("--han", default="runs", choices=("runs", "apart", "single"), help="how Chinese is split")
+    tokenizer.add_argument("--width", type=int, default=128, help="of the network that is to use it (128)")
+    tokenizer.add_argument("--layers", type=int, default=4, help="of that network (4)")
+    tokenizer.add_argument("--out", type=Path, default=Path("vocabulary.json"), help="the figures (vocabulary.json)")
+    tokenizer.set_defaults(command=_tune_tokenizer)
 
 
 def _add_label(commands: argparse._SubParsersAction) -> None:
