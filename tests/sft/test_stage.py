@@ -117,7 +117,7 @@ def test_an_adapter_is_merged_into_every_epoch_and_resumes_to_the_same_bits(
         return one_step(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_one_step", stopping)
+        patch.setattr(loop, "take_gradients", stopping)
         torch.manual_seed(1)
         with pytest.raises(InterruptedError):
             stage.run(stopped)
