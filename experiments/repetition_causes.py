@@ -55,7 +55,7 @@ def measured(share: float, objective: dict[str, float], steps: int, seed: int) -
     from preceptor.data.batches import Example
     from preceptor.generate.continuation import continuations
     from preceptor.metrics.loops import final_loop
-    from preceptor.tokenizer.bpe import train_bpe
+    from preceptor.tokenizer.train import train_bpe
     texts = corpus(share, seed)
     tokenizer = train_bpe(texts, 400, 1_000_000)
     examples = [Example.of_text(str(n), tokenizer(text)["input_ids"]) for n, text in enumerate(texts)]
@@ -76,7 +76,7 @@ def measured(share: float, objective: dict[str, float], steps: int, seed: int) -
 def trained(tokenizer: Any, examples: Sequence[Any], objective: dict[str, float], steps: int, seed: int) -> nn.Module:
     """A small Llama after `steps` steps of the objective."""
     from preceptor.data.packing import PackedBatches
-    from preceptor.learn.degeneration import language_objective
+    from preceptor.learn.language import language_objective
     from preceptor.learn.options import LanguageOptions
     from preceptor.models.causal import build_llama
     torch.manual_seed(seed)

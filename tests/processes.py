@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 PRELOADED = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.auto.modeling_auto",
              "transformers.models.auto.tokenization_auto", "preceptor.pretrain.stage", "preceptor.tokenizer.stage",
@@ -21,14 +22,14 @@ PRELOADED = ["torch", "transformers.models.llama.modeling_llama", "transformers.
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Kill the process, with no chance to clean up, at the `when`-th call of `module.function`."""
+    """Kill the process, with no chance to clean up, at the `when`-th call of `module.function` (or a class's)."""
 
     module: str
     function: str
     when: int
 
     def arm(self) -> None:
-        module = import_module(self.module)
+        module = _owner(self.module)
         original, calls = getattr(module, self.function), 0
 
         def deadly(*arguments, **named):
@@ -41,6 +42,15 @@ class Kill:
         setattr(module, self.function, deadly)
 
 
+def _owner(name: str) -> Any:
+    """A module, or a class in one."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        module, _, owner = name.rpartition(".")
+        return getattr(import_module(module), owner)
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a process ended: its exit code (minus the signal that killed it), and what it wrote."""
@@ -49,14 +59,21 @@ class Ended:
     output: str
 
 
-def preceptor(arguments: Sequence[str], scratch: Path, kill: Kill | None = None) -> Ended:
-    """Run the command line once in a forked process with one thread; `scratch` is a folder for its output."""
+def preceptor(arguments: Sequence[str], scratch: Path, kill: Kill | None = None,
+              seconds: float | None = None) -> Ended:
+    """Run the command line once in a forked process with one thread; `scratch` is a folder for its output.
+
+    After so many `seconds` it is killed, if it still runs.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     output = scratch / "output.txt"
     process = context.Process(target=_child, args=(list(arguments), output, kill))
     process.start()
-    process.join()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        process.join()
     return Ended(process.exitcode, output.read_text(encoding="utf-8"))
 
 

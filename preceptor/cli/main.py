@@ -70,16 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     repetition.add_argument("--json", action="store_true", help="print one JSON object")
     repetition.set_defaults(command=_measure_repetition)
 
-    tune = commands.add_parser("tune", help="find what suits a model")
-    tunings = tune.add_subparsers(required=True, metavar="WHAT")
-    decoding = tunings.add_parser("decoding", help="every decoding strategy at equal budget: quality against diversity")
-    decoding.add_argument("model", type=Path, help="folder of a step or of a model")
-    decoding.add_argument("--prompts", type=Path, required=True, help="prompts (.jsonl)")
-    decoding.add_argument("--reference", type=Path, help="model whose log-probabilities are the quality")
-    decoding.add_argument("--reward", type=Path, help="reward model whose scores are the quality")
-    decoding.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer at most (64)")
-    decoding.add_argument("--out", type=Path, default=Path("tuning"), help="writes OUT.json and OUT.svg (tuning)")
-    decoding.set_defaults(command=_tune_decoding)
+    length = measures.add_parser("length", help="perplexity and needles against length, for each way to read more")
+    length.add_argument("model", type=Path, help="folder of a step or of a model")
+    length.add_argument("--texts", type=Path, required=True, help="long texts (.jsonl with 'text', or plain)")
+    length.add_argument("--lengths", help="tokens, such as 256,512,1024 (half to eight times the trained length)")
+    length.add_argument("--needles", type=int, default=20, help="needles at each length (20)")
+    length.add_argument("--seed", type=int, default=0, help="what the needles are drawn from (0)")
+    length.add_argument("--out", type=Path, default=Path("length"), help="writes OUT.json and OUT.svg (length)")
+    length.set_defaults(command=_measure_length)
+
+    _add_tune(commands)
 
     filters = commands.add_parser("filter", help="take something out of texts")
     kinds = filters.add_subparsers(required=True, metavar="WHAT")
@@ -120,6 +120,41 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate.set_defaults(command=_evaluate)
 
 
+def _add_tune(commands: argparse._SubParsersAction) -> None:
+    tune = commands.add_parser("tune", help="find what suits a model")
+    tunings = tune.add_subparsers(required=True, metavar="WHAT")
+    decoding = tunings.add_parser("decoding", help="every decoding strategy at equal budget: quality against diversity")
+    decoding.add_argument("model", type=Path, help="folder of a step or of a model")
+    decoding.add_argument("--prompts", type=Path, required=True, help="prompts (.jsonl)")
+    decoding.add_argument("--reference", type=Path, help="model whose log-probabilities are the quality")
+    decoding.add_argument("--reward", type=Path, help="reward model whose scores are the quality")
+    decoding.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer at most (64)")
+    decoding.add_argument("--out", type=Path, default=Path("tuning"), help="writes OUT.json and OUT.svg (tuning)")
+    decoding.set_defaults(command=_tune_decoding)
+
+    search = tunings.add_parser("recipe", help="search over a recipe's options; the same command goes on")
+    search.add_argument("recipe", help="name of a shipped recipe, or the path of a YAML file")
+    search.add_argument("--over", action="append", default=[], metavar="NAME.option=LOW..HIGH", help="or =A,B,C")
+    search.add_argument("--measure", required=True, metavar="STEP.METRIC", help="what is to become small")
+    search.add_argument("--maximise", action="store_true", help="it is to become large")
+    search.add_argument("--trials", type=int, default=20, help="runs altogether (20)")
+    search.add_argument("--set", action="append", default=[], metavar="NAME.option=value", help="change an option")
+    search.add_argument("--out", type=Path, default=Path("tuning"), help="folder of the trials (tuning)")
+    search.set_defaults(command=_tune_recipe)
+
+    tokenizer = tunings.add_parser("tokenizer", help="vocabulary sizes: bytes per token, coverage, share of embeddings")
+    tokenizer.add_argument("file", type=Path, help="documents (.jsonl with 'text', or plain text)")
+    tokenizer.add_argument("--other", type=Path, help="text of another kind: how much of it is in the vocabulary")
+    tokenizer.add_argument("--sizes", default="512,1024,2048,4096,8192,16384", help="vocabularies to try")
+    tokenizer.add_argument("--algorithm", default="bpe", choices=("bpe", "wordpiece", "unigram"))
+    tokenizer.add_argument("--alphabet", default="bytes", choices=("bytes", "fallback", "characters"))
+    tokenizer.add_argument("--han", default="runs", choices=("runs", "apart", "single"), help="how Chinese is split")
+    tokenizer.add_argument("--width", type=int, default=128, help="of the network that is to use it (128)")
+    tokenizer.add_argument("--layers", type=int, default=4, help="of that network (4)")
+    tokenizer.add_argument("--out", type=Path, default=Path("vocabulary.json"), help="the figures (vocabulary.json)")
+    tokenizer.set_defaults(command=_tune_tokenizer)
+
+
 def _add_label(commands: argparse._SubParsersAction) -> None:
     label = commands.add_parser("label", help="rank answers in the browser, and move labels in and out")
     label.add_argument("run", type=Path, help="run folder, such as runs/demo; its labels are in RUN/feedback.sqlite")
@@ -156,7 +191,9 @@ def _run(options: argparse.Namespace) -> None:
                {"recipe": source, "settings": options.setting, "sets": options.set, "folder": str(Path.cwd()),
                 "rounds": recipe.rounds})
     from preceptor.cli.report import print_report
-    print_report(folder, as_json=False)
+    from preceptor.run.processes import leads
+    if leads():
+        print_report(folder, as_json=False)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -179,9 +216,26 @@ def _measure_repetition(options: argparse.Namespace) -> None:
     measure_repetition(options.target, options.prompts, options.texts, options.set, options.json)
 
 
+def _measure_length(options: argparse.Namespace) -> None:
+    from preceptor.cli.length import measure_length
+    measure_length(options)
+
+
 def _tune_decoding(options: argparse.Namespace) -> None:
     from preceptor.cli.tune import tune_decoding
     tune_decoding(options.model, options.prompts, options.reference, options.reward, options.max_tokens, options.out)
+
+
+def _tune_recipe(options: argparse.Namespace) -> None:
+    from preceptor.cli.search import Search, parsed, search
+    step, _, metric = options.measure.partition(".")
+    search(Search(options.recipe, options.set, parsed(options.over), step, metric, options.maximise, options.out),
+           options.trials)
+
+
+def _tune_tokenizer(options: argparse.Namespace) -> None:
+    from preceptor.cli.vocabulary import tune_tokenizer
+    tune_tokenizer(options)
 
 
 def _filter_repetition(options: argparse.Namespace) -> None:

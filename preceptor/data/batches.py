@@ -4,7 +4,8 @@ A batch holds tensors whose first axis is rows, how many positions of each row i
 documents in each row. A row is the unit that is never split: a packed row of documents, or a prompt with its K answers.
 """
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -108,3 +109,7 @@ def collate(rows: Sequence[Sequence[Example]], pad: int) -> Batch:
     tensors = {"tokens": tokens, "targets": targets, "positions": positions, "segments": segments}
     return Batch(tensors, [sum(example.count for example in row) for row in rows],
                  [[example.id for example in row] for row in rows])
+
+
+Layout = Callable[[Sequence[Sequence[Example]], random.Random], Batch]
+"""How rows of examples become a batch (masked, damaged); what is random in it comes from the generator alone."""

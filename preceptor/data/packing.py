@@ -3,13 +3,14 @@
 Every batch is a function of (seed, epoch, number), so the cursor is two integers and resuming costs nothing.
 """
 
+import random
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
 
-from preceptor.data.batches import Batch, Example, collate
+from preceptor.data.batches import Batch, Example, Layout, collate
 from preceptor.data.token_shards import Mapped, MappedPieces
 from preceptor.run.errors import UserError
 
@@ -43,16 +44,26 @@ def _refuse_without_targets(examples: Sequence[Example]) -> None:
                             "Remove it, or give it an answer.")
 
 
+def ramped_rows(number: int, rows: int, ramp: int) -> int:
+    """Rows of batch `number` (0 is the first): 1 at first, growing linearly to `rows` over `ramp` batches, rounded.
+
+    As GPT-3 raised its batch from 32 thousand tokens to the full size (Brown et al. 2020, §B).
+    """
+    return rows if number >= ramp else max(1, round(1 + (rows - 1) * number / ramp))
+
+
 class PackedBatches:
     """Packed rows of documents, `rows` rows a batch, for `epochs` passes or exactly `steps` batches.
 
     Documents longer than `length` are cut into pieces. A document with no target is refused: nothing in it would
     train the model, and nothing may be dropped in silence. Of a corpus that is mapped from the disk only the lengths
-    of the pieces are held.
+    of the pieces are held. `layout` hides or damages tokens of a batch (data/masking.py, data/denoising.py), drawn from
+    (seed, epoch, number) as well. The first `ramp` batches have fewer rows (`ramped_rows`).
     """
 
     def __init__(self, examples: Sequence[Example] | Mapped, *, rows: int, length: int, pad: int, seed: int,
-                 epochs: int | None = None, steps: int | None = None) -> None:
+                 epochs: int | None = None, steps: int | None = None, layout: Layout | None = None,
+                 ramp: int = 0) -> None:
         if (epochs is None) == (steps is None):
             raise ValueError("say either how many epochs or how many steps")
         if not len(examples):
@@ -65,9 +76,10 @@ class PackedBatches:
             self.pieces = [piece for example in examples for piece in example.pieces(length) if piece.count]
             self._lengths = [len(piece.tokens) for piece in self.pieces]
         self.rows, self.length, self.pad, self.seed = rows, length, pad, seed
-        self.epochs, self.steps = epochs, steps
+        self.epochs, self.steps, self.layout, self.ramp = epochs, steps, layout, ramp
         self.epoch = self.number = self.drawn = 0
         self.skipped: list[range] = []
+        self._starts = [0]  # of epochs, in batches: to know one is to have drawn all plans before it
         self._plan = lru_cache(maxsize=2)(self._draw_plan)
 
     @property
@@ -83,7 +95,9 @@ class PackedBatches:
 
     def epoch_start(self, epoch: int) -> int:
         """How many batches come before `epoch` (0 is the first)."""
-        return sum(len(self._plan(earlier)) for earlier in range(epoch))
+        while len(self._starts) <= epoch:
+            self._starts.append(self._starts[-1] + len(self._plan(len(self._starts) - 1)))
+        return self._starts[epoch]
 
     def _draw_plan(self, epoch: int) -> list[list[list[int]]]:
         """The batches of one epoch: rows of indices into `pieces`."""
@@ -92,7 +106,13 @@ class PackedBatches:
         packed = pack([self._lengths[index] for index in order], self.length)
         packed = [[order[item] for item in row] for row in packed]
         shuffled = [packed[row] for row in torch.randperm(len(packed), generator=generator).tolist()]
-        return [shuffled[first:first + self.rows] for first in range(0, len(shuffled), self.rows)]
+        number = self.epoch_start(epoch) if self.ramp else 0
+        batches, first = [], 0
+        while first < len(shuffled):
+            rows = ramped_rows(number + len(batches), self.rows, self.ramp)
+            batches.append(shuffled[first:first + rows])
+            first += rows
+        return batches
 
     def __iter__(self) -> "PackedBatches":
         return self
@@ -102,14 +122,15 @@ class PackedBatches:
             if self.epochs is not None and self.epoch >= self.epochs:
                 raise StopIteration
             plan = self._plan(self.epoch)
-            rows = plan[self.number]
+            rows, draw = plan[self.number], random.Random(f"{self.seed} {self.epoch} {self.number}")
             drawn = self.drawn
             self.drawn += 1
             self.number += 1
             if self.number == len(plan):
                 self.epoch, self.number = self.epoch + 1, 0
             if not any(drawn in span for span in self.skipped):
-                return collate([[self.pieces[index] for index in row] for row in rows], self.pad)
+                laid = [[self.pieces[index] for index in row] for row in rows]
+                return self.layout(laid, draw) if self.layout else collate(laid, self.pad)
 
     def state(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "number": self.number, "drawn": self.drawn,

@@ -1,8 +1,8 @@
 """Training against repetition: what `LanguageOptions` add to the likelihood of text (docs/repetition.md).
 
-Token unlikelihood and SimCTG look at the batch that the likelihood sees. Sequence unlikelihood and DITTO have batches
-of their own, and are further terms of the same optimiser step; their papers alternate such steps with others instead,
-one to one, which has the same direction in the mean and half the work in each.
+Token unlikelihood and SimCTG look at the batch that the likelihood sees (learn/language.py). Sequence unlikelihood and
+DITTO have batches of their own, and are further terms of the same optimiser step; their papers alternate such steps
+with others instead, one to one, which has the same direction in the mean and half the work in each.
 """
 
 import re
@@ -13,13 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import Batch, Example
-from preceptor.learn.fit import Loss, Term
-from preceptor.learn.language import language_loss
+from preceptor.learn.gradients import Term
 from preceptor.learn.options import LanguageOptions
-from preceptor.losses.contrastive import simctg_sum
 from preceptor.losses.ditto import ditto_sum
-from preceptor.losses.likelihood import cross_entropy_sum, token_log_probs
-from preceptor.losses.unlikelihood import repeated_ngrams, sequence_unlikelihood_sum, token_unlikelihood_sum
+from preceptor.losses.likelihood import token_log_probs
+from preceptor.losses.unlikelihood import repeated_ngrams, sequence_unlikelihood_sum
 from preceptor.models.causal import hidden_states
 from preceptor.run.errors import UserError
 
@@ -28,28 +26,6 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 
 Continue = Callable[[nn.Module, list[list[int]], int], list[list[int]]]
 """How a model goes on greedily from prefixes for a number of tokens: the decoder's `continuations`."""
-
-
-def language_objective(options: LanguageOptions) -> Loss:
-    """The likelihood, with token unlikelihood and SimCTG where the options ask for them."""
-    if not options.unlikelihood and not options.simctg_margin:
-        return language_loss
-
-    def objective(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:
-        states_BTD = hidden_states(model, batch)
-        logits_BTV = model.get_output_embeddings()(states_BTD)
-        targets, segments = batch["targets"], batch["segments"]
-        total, count = cross_entropy_sum(logits_BTV, targets)
-        metrics = {"likelihood": total}
-        if options.unlikelihood:
-            metrics["unlikelihood"] = token_unlikelihood_sum(logits_BTV, batch["tokens"], targets, segments)
-            total = total + options.unlikelihood * metrics["unlikelihood"]
-        if options.simctg_margin:
-            metrics["simctg"] = simctg_sum(states_BTD, targets, segments, options.simctg_margin)
-            total = total + metrics["simctg"]
-        return total, int(count), metrics
-
-    return objective
 
 
 def degeneration_terms(options: LanguageOptions, examples: Sequence[Example], tokenizer: Any, go_on: Continue, *,

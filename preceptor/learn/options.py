@@ -8,36 +8,59 @@ from typing import Literal
 class FitOptions:
     """How the loop optimises."""
 
+    optimiser: Literal["adamw", "adam", "lamb", "lars", "muon", "sgd"] = "adamw"
+    """The update rule; `muon` is for matrices, and embeddings, norms and biases then learn by AdamW."""
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """Shape of the learning rate after the warm-up."""
+    """Peak learning rate. Muon takes that of AdamW; LARS and SGD want a larger one (0.1 to 10)."""
+    schedule: Literal["cosine", "linear", "polynomial", "wsd", "constant"] = "cosine"
+    """Shape of the learning rate after the warm-up; `wsd` is warm-up, stable, decay."""
     warmup: float = 0.0
     """Share of all optimiser steps during which the learning rate rises linearly to its peak."""
+    cooldown: float = 0.2
+    """Share of all optimiser steps, the last ones, in which `wsd` lowers the learning rate."""
+    power: float = 2.0
+    """Exponent of the polynomial schedule; 1 is linear."""
     final_fraction: float = 0.1
-    """Learning rate at the last step, as a share of the peak (cosine and linear)."""
+    """Learning rate at the last step, as a share of the peak (of every schedule but constant)."""
     weight_decay: float = 0.1
-    """Decoupled weight decay, on matrices only: never on norms, biases and embeddings."""
+    """On matrices only, never on norms, biases and embeddings: decoupled in AdamW and Muon, part of the gradient in
+    Adam and SGD, of the direction whose length LAMB and LARS set."""
     beta1: float = 0.9
-    """Decay of AdamW's running mean of gradients."""
+    """Decay of the running mean of gradients (Adam, AdamW, LAMB)."""
     beta2: float = 0.95
-    """Decay of AdamW's running mean of squared gradients."""
+    """Decay of the running mean of squared gradients (Adam, AdamW, LAMB)."""
+    momentum: float = 0.9
+    """Decay of the velocity (SGD, LARS, Muon)."""
+    trust: float = 0.001
+    """Length of a step of LARS as a share of the length of the weights, at a learning rate of 1."""
     epsilon: float = 1e-8
     """Added to the root of the second moment (outside the root, as PyTorch does)."""
     clip_norm: float = 1.0
     """Gradients are scaled down to this global norm; 0 turns clipping off."""
     micro_batches: int = 1
     """Pieces into which a batch is split to save memory; changes nothing but rounding."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 runs matrix products in bfloat16 under autocast, weights stay fp32; auto takes it where it is faster."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """bf16 and fp16 run matrix products so under autocast, weights stay fp32, and the loss is scaled for fp16; auto
+    takes bf16 where it is faster."""
     gradient_checkpointing: bool = False
     """Whether blocks keep only their inputs and are computed again in the backward pass: less memory, more time."""
+    shard: Literal["none", "blocks", "offload"] = "none"
+    """Under torchrun: copy the weights to every process, shard the blocks between them, or shard them and keep the
+    shards in CPU memory."""
     ema: float = 0.0
     """Decay of an exponential moving average of the weights, kept beside them; 0 keeps none."""
     checkpoint_every: int = 200
-    """Optimiser steps between checkpoints; the last two are kept until the step is done."""
+    """Optimiser steps between checkpoints."""
+    keep_last: int = 2
+    """Checkpoints that are kept, the newest ones, until the step is done."""
+    keep_every: int = 0
+    """Every so many optimiser steps the checkpoint stays for good, in the step's kept/; 0 keeps none so."""
+    keep_best: str = ""
+    """Measure, such as validation_loss, at whose lowest value so far a checkpoint stays for good, as kept/best."""
     log_every: int = 10
     """Optimiser steps between lines in the metric log."""
+    track: str = ""
+    """Where metrics go beside the log: tensorboard, wandb, or a function of your own as package.module:function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +77,16 @@ class AdapterOptions(FitOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageOptions(FitOptions):
-    """What is added to the likelihood of text so that the model repeats itself less; 0 adds nothing."""
+    """What is learned from text beside or in place of its likelihood; 0 adds nothing."""
+
+    label_smoothing: float = 0.0
+    """Share of each target that goes to all tokens alike (0.1 in the paper)."""
+    distillation: float = 0.0
+    """Share of the loss that is the distance from the step's input `teacher`; the rest is the likelihood."""
+    distillation_temperature: float = 1.0
+    """Divides the logits of the model and of its teacher where they are compared."""
+    loss: str = ""
+    """A loss of your own in place of all others, as package.module:function (docs/training.md)."""
 
     unlikelihood: float = 0.0
     """Weight of token unlikelihood: earlier tokens of the text become less likely (1 in the paper)."""

@@ -9,16 +9,27 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
 from preceptor.models.adapters import ordinary_weights
-from preceptor.models.attention import block_mask
+from preceptor.models.apart import run_apart
+from preceptor.models.attention import Mask, block_mask, packs
+from preceptor.models.options import ArchitectureOptions
+from preceptor.models.shards import whole
 from preceptor.models.trunk import upper_trunk
 from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
 from preceptor.run.machine import device, has_bfloat16
 
+BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "camembert")
+"""Families whose positions begin behind the padding token's number."""
+
 
 def attention_kind() -> str:
     """SDPA in fp32; plain products in bf16 on a CPU, where SDPA's backward is slow (docs/performance.md)."""
     return "eager" if has_bfloat16() and not torch.cuda.is_available() else "sdpa"
+
+
+def attention_for(network: type) -> str:
+    """`attention_kind` where the class of networks offers the choice; some have one way of their own."""
+    return attention_kind() if network._supports_sdpa else "eager"
 
 
 def build_llama(*, vocabulary: int, width: int, layers: int, heads: int, feed_forward: int, context: int,
@@ -29,18 +40,9 @@ def build_llama(*, vocabulary: int, width: int, layers: int, heads: int, feed_fo
     Weights are N(0, 0.02), and N(0, 0.02/sqrt(2·layers)) where a block writes to the residual stream (Radford et al.
     2019, §2.3), so that the stream's scale does not grow with depth.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
-    config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=width, intermediate_size=feed_forward, num_hidden_layers=layers,
-        num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=context,
-        tie_word_embeddings=True, bos_token_id=None, eos_token_id=end, pad_token_id=pad,
-        attn_implementation=attention_kind())
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
-                parameter.mul_((2 * layers) ** -0.5)
-    return model.to(device())
+    from preceptor.models.build import build
+    options = ArchitectureOptions(width=width, layers=layers, heads=heads, feed_forward=feed_forward, context=context)
+    return build(options, vocabulary=vocabulary, end=end, pad=pad)
 
 
 def model_folder(path: Path) -> Path:
@@ -48,8 +50,9 @@ def model_folder(path: Path) -> Path:
     return path / "model" if (path / "model").is_dir() else path
 
 
-def load_causal(source: Path | str) -> nn.Module:
-    """Load a causal model from a folder, or from the hub when `source` is no path and the user asked for it by name.
+def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
+    """Load a causal model from a folder, or from the hub when `source` is no path and the user asked for it by name;
+    `change` may change its configuration first (models/long_context.py).
 
     Weights are fp32 and copied to fresh memory: a memory-mapped file is not aligned as the allocator aligns, and other
     alignment can mean other rounding, so that a resumed run would differ. Dropout is off: stages that want it add it.
@@ -59,22 +62,22 @@ def load_causal(source: Path | str) -> nn.Module:
             output projection in a way that our losses would miss.
     """
     from transformers import AutoModelForCausalLM
-    model = load_network(AutoModelForCausalLM, source)
+    model = load_network(AutoModelForCausalLM, source, change)
     _check_head(model, source)
     return model
 
 
-def load_network(kind: Any, source: Path | str) -> nn.Module:
+def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
     """Load a model of `kind`, one of transformers' Auto classes, as `load_causal` says; every weight must be there."""
     from transformers import AutoConfig
     try:
-        config = AutoConfig.from_pretrained(source)
-        for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout",
-                     "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
-            if hasattr(config, name):
-                setattr(config, name, 0.0)
+        config = without_dropout(AutoConfig.from_pretrained(source))
+        config = change(config) if change else config
+        network = kind._model_mapping.get(type(config), None)
+        if network is None:
+            raise ValueError(f"{config.model_type} networks are of another kind")
         model, report = kind.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True,
-                                             attn_implementation=attention_kind())
+                                             attn_implementation=attention_for(network))
     except (OSError, ValueError) as error:
         raise UserError(f"'{source}' cannot be loaded as a model: {str(error).splitlines()[0]}",
                         "Give a folder written by save_pretrained, or the name of a model on the hub.") from None
@@ -87,6 +90,17 @@ def load_network(kind: Any, source: Path | str) -> nn.Module:
     return model.to(device())
 
 
+def without_dropout(config: Any) -> Any:
+    """The configuration with every kind of dropout at 0, under the names that the families give it."""
+    for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "emb_pdrop", "hidden_dropout",
+                 "dropout", "activation_dropout", "dropout_rate", "hidden_dropout_prob", "attention_probs_dropout_prob",
+                 "embedding_dropout", "residual_dropout", "mlp_dropout", "layerdrop", "encoder_layerdrop",
+                 "decoder_layerdrop", "classifier_dropout"):
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
+    return config
+
+
 @torch.no_grad()
 def _check_head(model: nn.Module, source: Path | str) -> None:
     """Refuse families whose logits are more than trunk times output projection (scaled or soft-capped ones)."""
@@ -97,30 +111,53 @@ def _check_head(model: nn.Module, source: Path | str) -> None:
                         "This family is not supported for training here.")
 
 
-def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Module], Tensor] = block_mask) -> Tensor:
+def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Module], Mask] = block_mask) -> Tensor:
     """The trunk's last hidden states (rows, time, width) over a packed batch, before any head.
 
-    `mask` makes the attention mask from the batch's segments: documents apart, unless the caller says otherwise. Where
-    the batch has `lower_states`, what the frozen blocks make of it is known, and only those above them are run.
+    `mask` makes the attention mask from the batch's segments: documents apart, unless the caller says otherwise.
+    Networks that cannot keep documents of one row apart get each in a row of its own (models/apart.py). Where the batch
+    has `lower_states`, what the frozen blocks make of it is known, and only those above them are run.
+
+    Raises:
+        UserError: such a network is to share a prompt among answers.
     """
-    known = batch.tensors.get("lower_states")
-    trunk, inputs = ((model.base_model, {"input_ids": batch["tokens"]}) if known is None else
-                     (upper_trunk(model), {"inputs_embeds": known}))
-    return trunk(**inputs, position_ids=batch["positions"], use_cache=False,
-                 attention_mask=mask(batch["segments"], model)).last_hidden_state
+    trunk = model.base_model
+    if packs(model):
+        positions = {"position_ids": batch["positions"]} if model.config.model_type != "mpt" else {}
+        known = batch.tensors.get("lower_states")
+        trunk, inputs = ((trunk, {"input_ids": batch["tokens"]}) if known is None else
+                         (upper_trunk(model), {"inputs_embeds": known}))
+        return trunk(**inputs, **positions, use_cache=False,
+                     attention_mask=mask(batch["segments"], model)).last_hidden_state
+    if mask is not block_mask:
+        raise UserError(f"A '{model.config.model_type}' network cannot hold one prompt with several answers in a row.",
+                        "Start from a family whose attention takes a mask, such as llama or gpt2.")
+    return run_apart(batch["tokens"], batch["segments"],
+                     lambda tokens: trunk(input_ids=tokens, use_cache=False).last_hidden_state)
 
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
     """Write model and tokenizer as one folder that `from_pretrained` opens, whole or not at all; adapters merged."""
+    weights = ordinary_weights(model) or model.state_dict()
+    weights = {name: whole(value) for name, value in weights.items()}
     with replacing(folder) as temporary:
-        model.save_pretrained(temporary, state_dict=ordinary_weights(model))
+        model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
 
 
 def context_length(model: nn.Module) -> int:
     """The most tokens that the model was built for."""
-    config = model.config
-    return getattr(config, "max_position_embeddings", None) or config.n_positions
+    return configured_length(model.config)
+
+
+def configured_length(config: Any) -> int:
+    """The most tokens that a configuration states; where it states no limit, what its family was published with."""
+    if config.model_type in BEHIND_PADDING:
+        return config.max_position_embeddings - config.pad_token_id - 1
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "seq_length"):
+        if getattr(config, name, None):
+            return getattr(config, name)
+    return 2048
 
 
 def parameter_count(model: nn.Module) -> int:

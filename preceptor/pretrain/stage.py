@@ -1,53 +1,116 @@
-"""The pretraining stage: a Llama-style model from scratch on packed documents."""
+"""The pretraining stage: a network of any family learns from packed documents, from scratch or from a checkpoint."""
 
-import math
+from torch import Tensor
 
+from preceptor.data.batches import Batch, Example, Layout
 from preceptor.data.jsonl import read_jsonl
-from preceptor.data.packing import PackedBatches
+from preceptor.data.packing import PackedBatches, ramped_rows
 from preceptor.data.records import Document
 from preceptor.generate.continuation import continuations
-from preceptor.learn.degeneration import degeneration_terms, language_objective
-from preceptor.learn.fit import fit
-from preceptor.learn.language import total_nats
-from preceptor.models.causal import build_llama, parameter_count, save_model
+from preceptor.learn.degeneration import degeneration_terms
+from preceptor.learn.fit import Loss, Term, fit
+from preceptor.models.attention import packs
+from preceptor.models.causal import parameter_count, save_model
+from preceptor.models.dropout import residual_dropout
+from preceptor.models.scale import block_scales, said
+from preceptor.pretrain.held_out import HeldOut, flat, report
+from preceptor.pretrain.objective import as_it_is, objective, training_layout
+from preceptor.pretrain.start import Start, start
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
-from preceptor.tokenizer.chat import encode_document, load_tokenizer
+from preceptor.tokenizer.chat import encode_document
 
 
 def run(step: Step) -> None:
-    """Read `corpus` and `tokenizer` (and `validation`), write a model folder."""
-    options = step.options
-    tokenizer = load_tokenizer(step.input("tokenizer", "model"))
-    documents = read_jsonl(step.input("corpus"), Document)
-    held_out = read_jsonl(step.input("validation"), Document) if "validation" in step.inputs else []
-    examples = [encode_document(tokenizer, document) for document in documents]
-    if options.width % options.heads:
-        raise UserError(f"The width {options.width} of step '{step.name}' is not a multiple of its {options.heads} "
-                        "heads.", f"Choose --set {step.name}.heads so that it divides the width.")
-    model = build_llama(vocabulary=len(tokenizer), width=options.width, layers=options.layers, heads=options.heads,
-                        feed_forward=options.feed_forward, context=options.context, end=tokenizer.eos_token_id,
-                        pad=tokenizer.pad_token_id)
-    batches = PackedBatches(examples, rows=options.rows, length=options.context, pad=tokenizer.pad_token_id,
-                            seed=step.seed, steps=options.steps)
-    tokens = sum(len(example.tokens) for example in examples)
-    seen = options.steps * options.rows * options.context
-    step.plan(parameters=parameter_count(model), corpus_tokens=tokens, optimiser_steps=options.steps,
-              tokens_to_see=seen, passes=seen / tokens)
+    """Read `corpus` and `tokenizer`, or `model` to go on from (and `validation`, `replay`); write a model folder."""
+    train(step, start(step))
 
-    validation = [encode_document(tokenizer, document) for document in held_out]
-    validation_bytes = sum(len(document.text.encode()) for document in held_out)
+
+def train(step: Step, begun: Start) -> None:
+    """Train the network that the step begins with, and write it."""
+    options = step.options
+    loss, layout = objective(step, begun), training_layout(step, begun)
+    pad = begun.tokenizer.pad_token_id
+    examples = _examples(step, begun, "corpus")
+    length = options.context - (begun.kind == "encoder_decoder")  # what is written ends with a token of its own
+    ramp = round(options.ramp * options.steps)
+    batches = PackedBatches(examples, rows=options.rows, length=length, pad=pad, seed=step.seed, steps=options.steps,
+                            layout=layout, ramp=ramp)
+    tokens = sum(len(example.tokens) for example in examples)
+    rows = sum(ramped_rows(number, options.rows, ramp) for number in range(options.steps))
+    seen = rows * options.context
+    step.plan(parameters=parameter_count(begun.model), corpus_tokens=tokens, optimiser_steps=options.steps,
+              tokens_to_see=seen, passes=seen / tokens)
+    if not packs(begun.model):
+        step.say(f"a {begun.model.config.model_type} network cannot keep the documents of a row apart: each runs in a "
+                 "row of its own, padded")
+    if "model" not in step.inputs:
+        _check_scale(step, begun, loss, batches)
+    documents = read_jsonl(step.input("validation"), Document) if "validation" in step.inputs else []
+    documents = [document for document in documents if document.text or begun.kind == "causal"]
+    held_out = HeldOut(begun, documents, layout or as_it_is(pad), options.rows, length)
+
+    before = held_out.measure() if documents and "model" in step.inputs else {}
+    if before:
+        step.log.write(0, **flat(before))
 
     def measure(number: int) -> dict[str, float] | None:
-        if not validation or (number % options.evaluate_every and number != options.steps):
+        if not documents or (number % options.evaluate_every and number != options.steps):
             return None
-        nats, count = total_nats(model, validation, rows=options.rows, length=options.context,
-                                 pad=tokenizer.pad_token_id)
-        return {"validation_perplexity": math.exp(nats / count),
-                "validation_bits_per_byte": nats / math.log(2) / validation_bytes}
+        return flat(held_out.measure())
 
-    terms = degeneration_terms(options, examples, tokenizer, continuations, rows=options.rows, context=options.context,
-                               total=options.steps, seed=step.seed)
-    fit(model, batches, language_objective(options), options, folder=step.folder, log=step.log,
-        progress=step.progress(options.steps), extra=terms, after_step=measure)
-    save_model(model, tokenizer, step.folder / "model")
+    terms = _replay(step, begun, loss, layout, length)
+    terms += degeneration_terms(options, examples, begun.tokenizer, continuations, rows=options.rows,
+                                context=options.context, total=options.steps, seed=step.seed)
+    with residual_dropout(begun.model, options.dropout):
+        fit(begun.model, batches, loss, options, folder=step.folder, log=step.log,
+            progress=step.progress(options.steps), extra=terms, after_step=measure, rescues=options.rescues)
+    save_model(begun.model, begun.tokenizer, step.folder / "model")
+    if before:
+        report(step, before, held_out.measure())
+
+
+def _replay(step: Step, begun: Start, loss: Loss, layout: Layout | None, length: int) -> list[Term]:
+    """A further loss on documents like those that the model was trained on before, so that it forgets less.
+
+    With a share r of replay the step's gradient is that of (1 - r)·corpus + r·replay, up to a factor that Adam and
+    clipping take out; rows are dealt in the same proportion.
+    """
+    if "replay" not in step.inputs:
+        if step.options.replay_share != type(step.options).replay_share:
+            raise UserError(f"'{step.name}.replay_share' is for a step with the input 'replay'.", "Leave it out.")
+        return []
+    share = step.options.replay_share
+    if not 0 < share < 1:
+        raise UserError(f"A replay share of {share} is not between 0 and 1.", "Give a share, such as 0.25.")
+    ratio = share / (1 - share)
+    batches = PackedBatches(_examples(step, begun, "replay"), rows=max(1, round(step.options.rows * ratio)),
+                            length=length, pad=begun.tokenizer.pad_token_id, seed=step.seed + 1,
+                            steps=step.options.steps, layout=layout)
+    return [Term("replay", batches, loss, ratio)]
+
+
+def _examples(step: Step, begun: Start, name: str) -> list[Example]:
+    """Documents as examples; from an empty document a network that fills in or rewrites has nothing to learn."""
+    documents = read_jsonl(step.input(name), Document)
+    if begun.kind != "causal":
+        full = [document for document in documents if document.text]
+        if len(full) < len(documents):
+            step.say(f"{len(documents) - len(full):,} empty documents left out")
+        documents = full
+    return [encode_document(begun.tokenizer, document) for document in documents]
+
+
+def _check_scale(step: Step, begun: Start, loss: Loss, batches: PackedBatches) -> None:
+    """Print how activations and gradients fare through the blocks at the start, on a few rows of the first batch."""
+    beginning = batches.state()
+    rows: Batch = next(next(batches).split(max(1, step.options.rows // 2)))
+    batches.restore(beginning)
+
+    def mean_loss() -> Tensor:
+        return loss(begun.model, rows.to(str(begun.model.device)))[0] / rows.count
+
+    scales = block_scales(begun.model, mean_loss)
+    for line in said(scales):
+        step.say(line)
+    step.log.write(0, scale={scale.block: [scale.activation, scale.gradient] for scale in scales})

@@ -11,6 +11,10 @@ from preceptor.run.files import hash_path, hash_value
 from preceptor.run.machine import versions
 from preceptor.village import VERSION
 
+# Options that change nothing but rounding, speed, or what is kept beside the result: a run may go on with others.
+WITHOUT_EFFECT = {"micro_batches", "gradient_checkpointing", "shard", "checkpoint_every", "log_every", "keep_last",
+                  "keep_every", "keep_best", "track"}
+
 
 def step_seed(seed: int, name: str) -> int:
     """A step's own seed: 31 bits drawn from the recipe's seed and the step's name."""
@@ -29,7 +33,8 @@ def identity_parts(recipe: Recipe) -> dict[str, dict[str, Any]]:
         parts[step.name] = {
             "stage": step.stage, "seed": step_seed(recipe.seed, step.name),
             "versions": common | {"village": VERSION} if step.stage == "village" else common,
-            "options": plain(step.options), "inputs": {key: _input_hash(step, key, parts) for key in step.needs}}
+            "options": {name: value for name, value in plain(step.options).items() if name not in WITHOUT_EFFECT},
+            "inputs": {key: _input_hash(step, key, parts) for key in step.needs}}
     return parts
 
 

@@ -4,6 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from preceptor.run.files import hash_value, write_text
 from preceptor.run.log import Log
 from preceptor.run.machine import description, peak_rss_mb, prepare, versions
 from preceptor.run.manifest import locked, read_manifest, write_manifest
+from preceptor.run.processes import alone, joined, leads, meet
 from preceptor.run.progress import clock
 from preceptor.run.step import Step
 
@@ -34,8 +36,9 @@ def run_recipe(recipe: Recipe, folder: Path, again_from: str | None = None,
         Waiting: a step waits for people.
         UserError: the folder is in use, `again_from` is not a step, or a stage met bad input.
     """
-    with locked(folder):
+    with joined(), locked(folder) if leads() else nullcontext():
         manifest = read_manifest(folder)
+        meet()  # all read what the leader is about to change
         parts = identity_parts(recipe)
         _announce(recipe, manifest, parts, _forced(recipe, again_from))
         for name in _forced(recipe, again_from):
@@ -67,6 +70,8 @@ def _forced(recipe: Recipe, again_from: str | None) -> list[str]:
 
 def _announce(recipe: Recipe, manifest: dict[str, Any], parts: dict[str, Any], forced: Sequence[str]) -> None:
     """Say, before work starts, which steps are done, which go on, and which are redone and why."""
+    if not leads():
+        return
     for step in recipe.steps:
         entry = manifest["steps"].get(step.name)
         if entry is None:
@@ -87,7 +92,7 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
     entry = manifest["steps"].get(step.name)
     fresh = entry is None or entry["identity"] != identity
     if fresh:
-        for old in run.glob(f"[0-9][0-9]-{step.name}"):
+        for old in run.glob(f"[0-9][0-9]-{step.name}") if leads() else ():
             shutil.rmtree(old)
         entry = {"stage": step.stage, "identity": identity, "parts": parts, "seed": parts["seed"],
                  "attempts": 0, "wall_seconds": 0.0}
@@ -98,23 +103,29 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
     entry |= {"status": "running", "attempts": entry["attempts"] + 1, "folder": folder_name}
     manifest["steps"][step.name] = entry
     write_manifest(run, manifest)
+    meet()  # what the leader removed is gone
     folder.mkdir(exist_ok=True)
     started = time.monotonic()
     prepare(parts["seed"])
     inputs = {key: _input_path(source, run, manifest, folder / f"{key}-snapshot") for key, source in step.needs.items()}
     try:
-        work = find_stage(step.stage, asdict(step.options)).function()
-        work(Step(step.name, folder, inputs, step.options, parts["seed"], log))
+        stage = find_stage(step.stage, asdict(step.options))
+        if stage.spread or leads():
+            with nullcontext() if stage.spread else alone():
+                stage.function()(Step(step.name, folder, inputs, step.options, parts["seed"], log))
+        meet()
     except Waiting as error:
         entry |= {"status": "waiting", "waits_for": error.left}
         raise
     finally:
         entry["wall_seconds"] = round(entry["wall_seconds"] + time.monotonic() - started, 3)
         write_manifest(run, manifest)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if leads():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     entry |= {"status": "done", "peak_rss_mb": round(peak_rss_mb(), 1)}
     write_manifest(run, manifest)
-    print(f"{step.name}: done in {clock(entry['wall_seconds'])}", file=sys.stderr)
+    if leads():
+        print(f"{step.name}: done in {clock(entry['wall_seconds'])}", file=sys.stderr)
 
 
 def _input_path(source: str, run: Path, manifest: dict[str, Any], snapshot: Path) -> Path:
@@ -124,7 +135,7 @@ def _input_path(source: str, run: Path, manifest: dict[str, Any], snapshot: Path
         return run / manifest["steps"][first]["folder"] / rest
     if not is_store(source):
         return Path(source)
-    if not snapshot.exists():
+    if leads() and not snapshot.exists():
         from preceptor.feedback.snapshot import take_snapshot
         counts = take_snapshot(source, snapshot)
         print("labels: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()),

@@ -23,6 +23,8 @@ class Stage:
     inputs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     several: tuple[str, ...] = ()
+    spread: bool = False
+    """Whether the processes of `torchrun` share its work; of all others the leader alone does it."""
 
     def is_one_of_several(self, key: str) -> bool:
         """Whether an input's name is one of `several` with a number."""
@@ -73,10 +75,10 @@ STAGES: dict[str, Stage | Choice] = {
     "village": Stage("preceptor.village.options:VillageOptions", "preceptor.village.stage:run"),
     "tokenizer": Stage("preceptor.tokenizer.options:TokenizerOptions", "preceptor.tokenizer.stage:run", ("corpus",)),
     "pretrain": Stage("preceptor.pretrain.options:PretrainOptions", "preceptor.pretrain.stage:run",
-                      ("corpus", "tokenizer"), ("validation",)),
+                      ("corpus",), ("tokenizer", "model", "validation", "teacher", "replay"), spread=True),
     "adopt": Stage("preceptor.pretrain.options:AdoptOptions", "preceptor.pretrain.adopt:run", (), ("model",)),
     "sft": Stage("preceptor.sft.options:SftOptions", "preceptor.sft.stage:run",
-                 ("model", "demonstrations"), ("validation",)),
+                 ("model", "demonstrations"), ("validation", "teacher"), spread=True),
     "context_distillation": Stage("preceptor.sft.options:DistillationOptions", "preceptor.sft.distil:run",
                                   ("model", "prompts"), ("context",)),
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",

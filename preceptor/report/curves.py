@@ -7,6 +7,7 @@ from preceptor.report.artefacts import RunFolder, Series
 from preceptor.report.blocks import Panel
 from preceptor.report.figures import Line, line_chart
 from preceptor.report.text import named, number, text
+from preceptor.report.verdict import verdict
 
 # By stage, the metrics worth a figure in front; those of one group share an axis.
 FRONT: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -37,6 +38,8 @@ def curves(folder: RunFolder) -> list[StepCurves]:
         groups = [[name for name in group if name in series] for group in FRONT.get(entry["stage"], OTHERWISE)]
         front = [_panel({name: series[name] for name in group}) for group in groups if group]
         rest = [Panel(line_chart([Line(name, points)]), legend=[name]) for name, points in sorted(series.items())]
+        if front and (judged := verdict(series)):
+            front[0].sentences.insert(0, judged)
         if front:
             found.append(StepCurves(step, entry["stage"], front, rest))
     return found

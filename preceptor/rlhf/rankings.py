@@ -18,7 +18,8 @@ from preceptor.data.batches import Batch, Batches
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.ranked import HELD_OUT, RankedBatches, RankedPrompt, answer_tokens, collate_ranked
 from preceptor.data.records import Comparison
-from preceptor.learn.fit import Loss, autocast, fit
+from preceptor.learn.fit import Loss, fit
+from preceptor.learn.precision import autocast
 from preceptor.losses.likelihood import selected_log_probs
 from preceptor.metrics.rankings import accuracy
 from preceptor.models.adapters import add_adapter

@@ -14,7 +14,7 @@ from preceptor.data.batches import Batch
 from preceptor.data.records import Prompt
 from preceptor.data.reward import Reward
 from preceptor.generate.decoder import Answer, Decoder, Request, Sampling
-from preceptor.learn.fit import autocast
+from preceptor.learn.precision import autocast
 from preceptor.models.trunk import lower_states
 from preceptor.rlhf.experience import Algorithm, Episodes, Experience
 from preceptor.rlhf.networks import Networks

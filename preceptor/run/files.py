@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.run.errors import UserError
+from preceptor.run.processes import leads, rank
 
 PROBE = 1 << 20  # bytes that must fit for a failed write not to be blamed on the disk
 
@@ -24,14 +25,18 @@ PROBE = 1 << 20  # bytes that must fit for a failed write not to be blamed on th
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well, what was written there takes the place of `path`.
 
+    Of several processes only the leader's takes it; what the others wrote, which is the same, is removed.
+
     Raises:
         OSError: with ENOSPC and the name of `path`, where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.writing")
+    temporary = path.with_name(f".{path.name}.writing" + ("" if leads() else f"-{rank()}"))
     _remove(temporary)
     try:
         yield temporary
+        if not leads():
+            return
         _flush(temporary)
         if path.is_dir() and not path.is_symlink():  # a folder cannot be renamed over a folder that has files
             old = path.with_name(f".{path.name}.replaced")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from preceptor.run.processes import leads
+
 
 @dataclass(frozen=True, slots=True)
 class Log:
@@ -32,6 +34,8 @@ class Log:
         self._append({"at": 0, "metrics": {}, "fresh": True})
 
     def _append(self, content: dict[str, Any]) -> None:
+        if not leads():
+            return
         line = {"step": self.step, "attempt": self.attempt, "time": round(time.time(), 3), **content}
         with self.path.open("a", encoding="utf-8") as file:
             if file.tell() and not _ends_with_newline(self.path):

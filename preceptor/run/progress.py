@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from preceptor.run.processes import leads
+
 
 @dataclass(slots=True)
 class Progress:
@@ -21,6 +23,8 @@ class Progress:
 
     def update(self, done: int, note: str = "") -> None:
         """Report that `done` of the total is done; `note` is shown behind it."""
+        if not leads():
+            return
         now = time.monotonic()
         if self.shown == 0:
             self.first = done - 1  # work that a resume found done already is not part of the rate

@@ -7,6 +7,7 @@ from typing import Any
 
 from preceptor.run.errors import UserError, nearest
 from preceptor.run.log import Log
+from preceptor.run.processes import leads
 from preceptor.run.progress import Progress
 
 
@@ -43,7 +44,8 @@ class Step:
 
     def say(self, text: str) -> None:
         """Print one line for the person who watches."""
-        print(f"{self.name}: {text}", file=sys.stderr, flush=True)
+        if leads():
+            print(f"{self.name}: {text}", file=sys.stderr, flush=True)
 
     def plan(self, **numbers: Any) -> None:
         """Print the numbers derived from the options, before work starts, and keep them in the log."""

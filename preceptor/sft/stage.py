@@ -4,14 +4,15 @@ from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Conversation
 from preceptor.generate.continuation import continuations
-from preceptor.learn.degeneration import degeneration_terms, language_objective
+from preceptor.learn.degeneration import degeneration_terms
 from preceptor.learn.fit import fit
+from preceptor.learn.language import language_objective, load_teacher
 from preceptor.models.adapters import add_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
+from preceptor.models.dropout import residual_dropout
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
 from preceptor.sft.answers import answer_examples, answer_likelihood
-from preceptor.sft.dropout import residual_dropout
 from preceptor.sft.epochs import copy_model, epoch_folder
 from preceptor.tokenizer.chat import load_tokenizer
 
@@ -52,7 +53,8 @@ def run(step: Step) -> None:
 
     terms = degeneration_terms(options, examples, tokenizer, continuations, rows=options.rows, context=length,
                                total=batches.total, seed=step.seed)
+    objective = language_objective(options, load_teacher(step))
     with residual_dropout(model, options.dropout):
-        fit(model, batches, language_objective(options), options, folder=step.folder, log=step.log,
+        fit(model, batches, objective, options, folder=step.folder, log=step.log,
             progress=step.progress(batches.total), extra=terms, after_step=end_epoch)
     copy_model(epoch_folder(step.folder, options.epochs), step.folder / "model")

@@ -15,7 +15,7 @@ from preceptor.cli.columns import side_by_side, width_of, wrapped
 from preceptor.cli.main import main
 from preceptor.models.causal import build_llama, save_model
 from preceptor.run.errors import UserError
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 HELLO = {"role": "user", "content": "hello"}
 

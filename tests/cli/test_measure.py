@@ -10,7 +10,7 @@ import torch
 from preceptor.cli.main import main
 from preceptor.data.jsonl import write_jsonl
 from preceptor.models.causal import build_llama, save_model
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 LOOP = "the cat sat down and then " * 6
 PLAIN = "Nothing in this line of text comes twice, or so it should be."

@@ -13,7 +13,7 @@ from preceptor.evaluate import tuning
 from preceptor.evaluate.tuning import FAMILIES, Trial, recommended
 from preceptor.metrics.intervals import Interval
 from preceptor.models.causal import build_llama, save_model
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 
 def trial(diversity: float, quality: float, width: float = 0.1) -> Trial:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.data.batches import IGNORE, Batch, Example
-from preceptor.data.packing import PackedBatches, pack
+from preceptor.data.packing import PackedBatches, pack, ramped_rows
 from preceptor.run.errors import UserError
 
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=80)
@@ -127,3 +127,21 @@ def test_a_sample_without_a_target_is_an_error() -> None:
         _batches([*_examples([3]), silent])
     with pytest.raises(UserError, match="nothing to train on"):
         _batches([])
+
+
+@pytest.mark.parametrize("ramp", [0, 3, 7, 50])
+def test_a_ramp_grows_the_batches_and_loses_no_piece(ramp: int) -> None:
+    examples = [Example.of_text(str(n), [5] * (3 + n % 7)) for n in range(40)]
+    supply = PackedBatches(examples, rows=5, length=10, pad=0, seed=1, epochs=2, ramp=ramp)
+    batches = [next(supply) for _ in range(supply.total)]
+    with pytest.raises(StopIteration):
+        next(supply)
+    names = [name for batch in batches for row in batch.documents for name in row]
+    assert sorted(names) == sorted(2 * [example.id for example in examples])
+    ends = {supply.epoch_start(epoch) - 1 for epoch in (1, 2)}  # the last batch of an epoch may be short
+    for number, batch in enumerate(batches):
+        due = ramped_rows(number, 5, ramp)
+        assert len(batch.counts) == due or (number in ends and len(batch.counts) < due)
+    resumed = PackedBatches(examples, rows=5, length=10, pad=0, seed=1, epochs=2, ramp=ramp)
+    resumed.restore({"epoch": 0, "number": 2, "drawn": 2, "skipped": []})
+    assert next(resumed).documents == batches[2].documents

@@ -15,7 +15,7 @@ from preceptor.models.causal import build_llama, save_model
 from preceptor.models.scalar import scalar_from_causal
 from preceptor.run.log import Log
 from preceptor.run.step import Step
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 from preceptor.village.options import VillageOptions
 from preceptor.village.stage import run as run_village
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from preceptor.data.records import Prompt
 from preceptor.generate.decoder import Request, Sampling
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 CONTEXT = 64
 

@@ -18,12 +18,11 @@ from preceptor.learn.degeneration import (
     SequenceUnlikelihood,
     degeneration_terms,
     ditto_loss,
-    language_objective,
     prefix_batch,
     repeated_batch,
 )
 from preceptor.learn.fit import fit
-from preceptor.learn.language import language_loss
+from preceptor.learn.language import language_loss, language_objective
 from preceptor.learn.options import LanguageOptions
 from preceptor.losses.contrastive import simctg_sum
 from preceptor.losses.unlikelihood import token_unlikelihood_sum
@@ -33,7 +32,7 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import read_json
 from preceptor.run.log import Log
 from preceptor.run.progress import Progress
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 CONTEXT = 48
 

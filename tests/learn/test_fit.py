@@ -1,6 +1,5 @@
 """The loop: invariance to micro-batches, several losses in one step, schedules, averages, checkpoints, bad numbers."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from preceptor.learn.fit import Term, fit
 from preceptor.learn.language import language_loss
 from preceptor.learn.optimiser import decayed
 from preceptor.learn.options import FitOptions
-from preceptor.learn.schedule import rate_factor
 from preceptor.models.causal import build_llama
 from preceptor.run.errors import UserError
 from preceptor.run.log import Log, read_log
@@ -38,11 +36,13 @@ def batches(seed: int = 0, **size: int) -> PackedBatches:
 
 
 def train(model: nn.Module, folder: Path, supply: PackedBatches | None = None, extra: tuple[Term, ...] = (),
-          loss=language_loss, **options) -> dict | None:
-    options = FitOptions(**{"learning_rate": 1e-2, "log_every": 1, "checkpoint_every": 2, **options})
+          loss=language_loss, rescues: int = 0, after_step=None, **options) -> dict | None:
+    # fp32, whatever the processor: in bf16 the rounding of other micro-batches is far above any tolerance
+    defaults = {"learning_rate": 1e-2, "log_every": 1, "checkpoint_every": 2, "precision": "fp32"}
+    options = FitOptions(**{**defaults, **options})
     folder.mkdir(exist_ok=True)
     return fit(model, supply or batches(), loss, options, folder=folder, log=Log(folder / "log.jsonl", "s", 1),
-               progress=Progress("s", 6), extra=extra)
+               progress=Progress("s", 6), extra=extra, rescues=rescues, after_step=after_step)
 
 
 def weights(model: nn.Module) -> torch.Tensor:
@@ -124,7 +124,7 @@ def test_the_average_follows_its_recurrence(tmp_path: Path) -> None:
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in (1, 2, 3):
-        save_checkpoint(tmp_path, number, {"value": torch.tensor(number)})
+        save_checkpoint(tmp_path, number, {"value": torch.tensor(number)}, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
     damaged = tmp_path / "step-00000003" / "state.pt"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
@@ -152,16 +152,6 @@ def test_a_loss_that_counts_otherwise_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError, match="counted"):
         train(tiny_model(), tmp_path, loss=miscounting)
-
-
-def test_schedules_have_their_closed_forms() -> None:
-    cosine = FitOptions(warmup=0.1)
-    assert rate_factor(5, 100, cosine) == pytest.approx(0.5)
-    assert rate_factor(10, 100, cosine) == pytest.approx(1.0)
-    assert rate_factor(55, 100, cosine) == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 2)) / 2)
-    assert rate_factor(100, 100, cosine) == pytest.approx(0.1)
-    assert rate_factor(55, 100, FitOptions(schedule="linear", warmup=0.1)) == pytest.approx(0.55)
-    assert rate_factor(77, 100, FitOptions(schedule="constant", warmup=0.1)) == 1.0
 
 
 def test_it_learns_a_known_answer(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Document
 from preceptor.models.causal import build_llama, save_model
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from preceptor.models.dropout import residual_dropout
 from preceptor.models.recomputation import recomputing
 from preceptor.run.errors import UserError
-from preceptor.sft.dropout import residual_dropout
 from tests.models.test_trunk import network
 
 TOKENS = torch.tensor([[2, 3, 4, 5, 6, 7, 8, 9]])

@@ -1,10 +1,14 @@
 """A run can die at any instant and go on: the same weights as never having stopped."""
 
 import signal
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from preceptor.learn.options import FitOptions
+from preceptor.recipe.identity import WITHOUT_EFFECT, identity_parts
+from preceptor.recipe.load import load_recipe
 from preceptor.run.files import hash_path
 from preceptor.run.log import read_log
 from preceptor.run.manifest import locked
@@ -20,8 +24,8 @@ def uninterrupted(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("kill", [
-    Kill("preceptor.learn.fit", "_one_step", 3),          # before any checkpoint
-    Kill("preceptor.learn.fit", "_one_step", 14),         # between checkpoints
+    Kill("preceptor.learn.fit", "take_gradients", 3),          # before any checkpoint
+    Kill("preceptor.learn.fit", "take_gradients", 14),         # between checkpoints
     Kill("torch", "save", 2),                             # at the start of a checkpoint's write
     Kill("preceptor.learn.checkpoint", "hash_path", 3),   # a checkpoint written but not yet in its place
     Kill("preceptor.pretrain.stage", "save_model", 1),    # trained, nothing saved
@@ -60,3 +64,11 @@ def test_a_run_folder_in_use_is_refused(tiny_recipe: Path, tmp_path: Path) -> No
         refused = preceptor(["run", str(tiny_recipe), "--out", str(tmp_path / "run")], tmp_path)
     assert refused.code == 2
     assert "in use by another process" in refused.output and "Traceback" not in refused.output
+
+
+def test_what_changes_nothing_but_rounding_or_record_redoes_nothing(tiny_recipe: Path) -> None:
+    assert {field.name for field in fields(FitOptions)} >= WITHOUT_EFFECT
+    sets = ["base.micro_batches=2", "base.keep_every=3", "base.track=tensorboard", "base.shard=blocks"]
+    plain, changed = (identity_parts(load_recipe(str(tiny_recipe), sets=some)) for some in ([], sets))
+    assert plain == changed
+    assert plain != identity_parts(load_recipe(str(tiny_recipe), sets=["base.optimiser=lamb"]))

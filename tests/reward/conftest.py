@@ -14,7 +14,7 @@ from preceptor.reward.comparisons import run as run_comparisons
 from preceptor.reward.options import ComparisonsOptions
 from preceptor.run.log import Log
 from preceptor.run.step import Step
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 from preceptor.village.options import VillageOptions
 from preceptor.village.stage import run as run_village
 

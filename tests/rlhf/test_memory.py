@@ -143,7 +143,7 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(name: str, tmp_path: Path
     options = {**MEMORY[name], "iterations": 2, "minibatches": 3, "checkpoint_every": 2}
     torch.manual_seed(1)
     stage.run(step(tmp_path / "whole", inputs, **options))
-    one_step, calls = loop._one_step, []
+    one_step, calls = loop.take_gradients, []
 
     def stopping(*arguments: Any) -> Any:
         calls.append(1)
@@ -152,7 +152,7 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(name: str, tmp_path: Path
         return one_step(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_one_step", stopping)
+        patch.setattr(loop, "take_gradients", stopping)
         torch.manual_seed(1)
         with pytest.raises(InterruptedError):
             stage.run(step(tmp_path / "stopped", inputs, **options))

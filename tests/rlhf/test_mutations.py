@@ -130,8 +130,7 @@ def both_gradients(folder: Path) -> None:
 
 
 def steps_due(folder: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        test_batches.test_the_optimiser_takes_the_steps_that_are_due(folder, patch)
+    test_batches.test_the_optimiser_takes_the_steps_that_are_due(folder)
 
 
 def resume(folder: Path) -> None:

@@ -50,7 +50,7 @@ def metrics(run: Path) -> dict[int, dict]:
 
 
 @pytest.mark.parametrize("kill", [
-    Kill("preceptor.learn.fit", "_one_step", 6),     # inside the second iteration, a checkpoint inside it behind
+    Kill("preceptor.learn.fit", "take_gradients", 6),     # inside the second iteration, a checkpoint inside it behind
     Kill("torch", "save", 3),                        # while the checkpoint between two iterations is written
     Kill("preceptor.rlhf.stage", "save_model", 2),   # the weights are saved, their average is not
 ], ids=["in_an_iteration", "in_a_checkpoint", "in_the_end"])

@@ -13,7 +13,7 @@ from preceptor.data.records import Conversation
 from preceptor.models.causal import build_llama, save_model
 from preceptor.run.log import Log
 from preceptor.run.step import Step
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 WORDS = [f"{a}{b}" for a in "bdfgkl" for b in ("ado", "emi", "iru", "ona")]
 

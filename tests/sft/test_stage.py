@@ -108,7 +108,7 @@ def test_an_adapter_is_merged_into_every_epoch_and_resumes_to_the_same_bits(
     whole, stopped = make_step("whole", inputs, options), make_step("stopped", inputs, options)
     torch.manual_seed(1)
     stage.run(whole)
-    one_step, calls = loop._one_step, []
+    one_step, calls = loop.take_gradients, []
 
     def stopping(*arguments: Any) -> Any:
         calls.append(1)
@@ -117,7 +117,7 @@ def test_an_adapter_is_merged_into_every_epoch_and_resumes_to_the_same_bits(
         return one_step(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_one_step", stopping)
+        patch.setattr(loop, "take_gradients", stopping)
         torch.manual_seed(1)
         with pytest.raises(InterruptedError):
             stage.run(stopped)

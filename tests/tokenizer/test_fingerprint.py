@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from preceptor.run.errors import UserError
-from preceptor.tokenizer.bpe import train_bpe
 from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.tokenizer.fingerprint import fingerprint
+from preceptor.tokenizer.train import train_bpe
 
 
 def test_a_vocabulary_keeps_its_fingerprint_when_saved_loaded_and_used(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
 from preceptor.data.ranked import RankedBatches, RankedPrompt, collate_ranked
-from preceptor.learn.fit import autocast
+from preceptor.learn.precision import autocast
 from preceptor.losses.preference import kto, kto_divergence
 from preceptor.models.causal import context_length
 from preceptor.rlhf.offline_options import KtoOptions

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from preceptor.models.causal import load_causal
+from preceptor.models.dropout import residual_dropout, residual_parts
 from preceptor.run.errors import UserError
-from preceptor.sft.dropout import residual_dropout, residual_parts
 
 FAMILIES = ["llama", "gpt2", "qwen2"]
 TOKENS = torch.arange(5, 45)[None]
