@@ -92,7 +92,7 @@ def without_dropout(config: Any) -> Any:
     for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "emb_pdrop", "hidden_dropout",
                  "dropout", "activation_dropout", "dropout_rate", "hidden_dropout_prob", "attention_probs_dropout_prob",
                  "embedding_dropout", "residual_dropout", "mlp_dropout", "layerdrop", "encoder_layerdrop",
-                 "decoder_layerdrop"):
+                 "decoder_layerdrop", "classifier_dropout"):
         if hasattr(config, name):
             setattr(config, name, 0.0)
     return config

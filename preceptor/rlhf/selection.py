@@ -12,13 +12,13 @@ from preceptor.data.batches import IGNORE, Example
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Conversation, Prompt, Response
+from preceptor.feedback.rewards import open_reward
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.learn.fit import fit
 from preceptor.learn.language import language_loss
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.reward_model import AnswerEncoder
-from preceptor.models.rewards import load_reward
 from preceptor.rlhf.offline_options import SelectionOptions
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
@@ -69,7 +69,8 @@ def _scored_answers(step: Step, policy: Any, tokenizer: Any, prompts: Sequence[P
             step.say(f"{decoder.truncated} of {len(requests)} requests lost the beginning of their prompt to fit the "
                      "context")
         answers = [found[number] for number in range(len(requests))]
-        scores = load_reward(step.input("reward")).score([request.prompt for request in requests], answers)
+        reward = open_reward(step.input("reward"), say=step.say)
+        scores = reward.score([request.prompt for request in requests], answers)
         write_jsonl(path, (_with_score(answer, score) for answer, score in zip(answers, scores, strict=True)))
     return read_jsonl(path, Response)
 

@@ -8,10 +8,11 @@ from torch import nn
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Document, Prompt
+from preceptor.feedback.rewards import open_reward
 from preceptor.generate.local import LocalDecoder
 from preceptor.learn.fit import Term, fit
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
-from preceptor.models.rewards import load_reward, trained_folder
+from preceptor.models.rewards import trained_folder
 from preceptor.models.scalar import load_scalar, scalar_from_causal
 from preceptor.rlhf.batches import RolloutBatches
 from preceptor.rlhf.experience import Algorithm
@@ -38,7 +39,7 @@ def run(step: Step) -> None:
     _report_long_prompts(step, prompts, tokenizer, networks.reference)
     writer = MaskedPolicy(networks.policy, networks.mask) if networks.mask else networks.policy
     rollouts = Rollouts(networks, LocalDecoder(writer, tokenizer, rows=options.episodes),
-                        load_reward(step.input("reward")), algorithm, options, tokenizer.pad_token_id)
+                        open_reward(step.input("reward"), say=step.say), algorithm, options, tokenizer.pad_token_id)
     batches = RolloutBatches(rollouts, prompts, options, step.seed)
     step.plan(**{f"{name}_parameters": parameter_count(network) for name, network in networks.named_children()},
               prompts=len(prompts), iterations=options.iterations, episodes=options.iterations * options.episodes,
@@ -99,7 +100,8 @@ def _value_network(step: Step, tokenizer: Any) -> nn.Module:
     folder = trained_folder(step.input("reward"))
     if folder is not None and fingerprint(load_tokenizer(folder)) == fingerprint(tokenizer):
         return load_scalar(folder)
-    why = "the reward is a program" if folder is None else "the reward model has another vocabulary"
+    why = ("the reward is no model with a value for each token" if folder is None
+           else "the reward model has another vocabulary")
     step.say(f"{why}, so the value network starts from the policy")
     return scalar_from_causal(model_folder(step.input("policy")), step.seed)
 
