@@ -76,6 +76,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
         network = kind._model_mapping.get(type(config), None)
         if network is None:
             raise ValueError(f"{config.model_type} networks are of another kind")
+        network = network[0] if isinstance(network, tuple) else network  # Funnel has two trunks
         model, report = kind.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True,
                                              attn_implementation=attention_for(network))
     except (OSError, ValueError) as error:
