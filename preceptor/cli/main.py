@@ -81,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--threshold", type=float, default=0.7, help="similarity from which texts are the same (0.7)")
     again.set_defaults(command=_filter_repetition)
 
+    export = commands.add_parser("export", help="write a model as an ONNX graph, compared with PyTorch")
+    export.add_argument("model", type=Path, help="folder of a step or of a model: causal, reward model or encoder")
+    export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    export.set_defaults(command=_export)
+
     _add_label(commands)
 
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
@@ -142,6 +147,11 @@ def _tune_decoding(options: argparse.Namespace) -> None:
 def _filter_repetition(options: argparse.Namespace) -> None:
     from preceptor.cli.filter import filter_repetition
     filter_repetition(options.file, options.out, options.threshold)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from preceptor.cli.export import export_model
+    export_model(options.model, options.to)
 
 
 def _label(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from preceptor.data.packing import pack
 from preceptor.data.records import Prompt
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
+from preceptor.generate.onnx import load_for_decoding
 from preceptor.learn.language import total_nats
 from preceptor.metrics.diversity import distinct_n, self_bleu, uniq_seq, zipf
 from preceptor.metrics.geometry import isotropy
@@ -89,8 +90,8 @@ def measure_answers(folder: Path, prompts: Path, sampling: Sampling, seed: int =
         UserError: there is no model in `folder`, or the file has no prompts.
     """
     source = model_folder(folder)
-    model, tokenizer = load_causal(source), load_tokenizer(source)
-    decoder = LocalDecoder(model, tokenizer, rows=rows)
+    tokenizer = load_tokenizer(source)
+    decoder = LocalDecoder(load_for_decoding(source), tokenizer, rows=rows)
     asked = read_jsonl(prompts, Prompt)
     requests = [Request(prompt, sampling, seed + number) for number, prompt in enumerate(asked)]
     responses = [answer.response for answer in decoder.answers(requests)]

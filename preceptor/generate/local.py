@@ -81,6 +81,9 @@ class LocalDecoder:
             return BeamCall(self, requests, prompts)
         end = self.tokenizer.eos_token_id
         if strategy == "contrastive":
+            if not hasattr(self.model, "base_model"):
+                raise UserError("Contrastive search needs the model's hidden states, and this one gives logits alone.",
+                                "Use the model's own folder, or leave out penalty_alpha.")
             return RowCall(self, requests, prompts, ContrastiveSearch(self.model, requests, end), self.rows)
         shaper = Shaper(requests, prompts, self.tokenizer)
         if strategy == "sample":
@@ -141,7 +144,7 @@ def _by_strategy(requests: Sequence[Request]) -> dict[str, list[int]]:
 
 def _check_draft(model: nn.Module, draft: nn.Module) -> None:
     """Refuse a draft model that cannot guess for this one."""
-    sizes = [network.get_output_embeddings().weight.shape[0] for network in (model, draft)]
+    sizes = [network.config.vocab_size for network in (model, draft)]
     if sizes[0] != sizes[1]:
         raise UserError(f"The draft model has {sizes[1]} tokens, the model {sizes[0]}.",
                         "Take a draft model with the same tokenizer.")
