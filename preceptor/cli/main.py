@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     repetition.add_argument("target", type=Path, metavar="FILE_OR_MODEL", help="texts (.jsonl or plain), or a folder")
     repetition.add_argument("--prompts", type=Path, help="of a model: prompts (.jsonl) whose answers are measured")
     repetition.add_argument("--texts", type=Path, help="of a model: human texts on which its predictions are measured")
+    repetition.add_argument("--reference", type=Path, help="of a model: another, for coherence and MAUVE (--texts)")
     repetition.add_argument("--set", action="append", default=[], metavar="option=value", help="decoding option")
     repetition.add_argument("--json", action="store_true", help="print one JSON object")
     repetition.set_defaults(command=_measure_repetition)
@@ -136,7 +137,7 @@ def _chat(options: argparse.Namespace) -> None:
 
 def _measure_repetition(options: argparse.Namespace) -> None:
     from preceptor.cli.measure import measure_repetition
-    measure_repetition(options.target, options.prompts, options.texts, options.set, options.json)
+    measure_repetition(options.target, options.prompts, options.texts, options.set, options.json, options.reference)
 
 
 def _tune_decoding(options: argparse.Namespace) -> None:

@@ -40,8 +40,14 @@ class Encoded(nn.Module):
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The first of the outputs."""
-        return self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True)[0]
+        """The first of the outputs.
+
+        The mask is given as an addend: the library leaves a mask of ones out, and a trace of that would have none.
+        """
+        rows, count = input_ids.shape
+        least = torch.finfo(torch.float32).min
+        addend = (1.0 - attention_mask[:, None, None].float()).expand(rows, 1, count, count) * least
+        return self.model(input_ids=input_ids, attention_mask=addend, return_dict=True)[0]
 
 
 def reward_graph(model: nn.Module) -> Any:

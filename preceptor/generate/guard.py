@@ -18,7 +18,7 @@ from typing import Any
 
 from preceptor.data.records import Prompt, Response
 from preceptor.generate.call import RowCall
-from preceptor.generate.decoder import Answer, Request
+from preceptor.generate.decoder import Answer, Request, in_order
 from preceptor.generate.local import LocalDecoder, evaluating
 from preceptor.generate.watched import Watched, token_units
 from preceptor.metrics.meaning import Limits
@@ -101,8 +101,7 @@ class GuardedDecoder:
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
         """The answers in the order of the requests; errors as in `generate`."""
-        found = dict(self.generate(requests))
-        return [found[number] for number in range(len(requests))]
+        return in_order(self, requests)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the request, its answer) as answers are finished; errors as in `LocalDecoder.generate`."""

@@ -10,7 +10,7 @@ from preceptor.data.records import Response
 from preceptor.generate.beams import BeamCall
 from preceptor.generate.call import RowCall
 from preceptor.generate.contrastive import ContrastiveSearch
-from preceptor.generate.decoder import Answer, Request
+from preceptor.generate.decoder import Answer, Request, in_order
 from preceptor.generate.drawing import Drawing, Speculation
 from preceptor.generate.encoder_decoder import EncoderDecoderCall
 from preceptor.generate.processors import Shaper
@@ -40,8 +40,7 @@ class LocalDecoder:
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
         """The answers in the order of the requests; errors as in `generate`."""
-        found = dict(self.generate(requests))
-        return [found[number] for number in range(len(requests))]
+        return in_order(self, requests)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the request, its answer) as answers are finished, those of one strategy after another.

@@ -115,7 +115,7 @@ def traced(module: nn.Module, examples: tuple, *, inputs: list[str], outputs: li
     import logging
     import warnings
     logger = logging.getLogger("torch.onnx")
-    level, was_training = logger.level, module.training
+    level, modes = logger.level, [(part, part.training) for part in module.modules()]
     logger.setLevel(logging.ERROR)  # it reports each library that is not installed
     try:
         with warnings.catch_warnings():
@@ -130,7 +130,8 @@ def traced(module: nn.Module, examples: tuple, *, inputs: list[str], outputs: li
             "Export a model of another family.") from None
     finally:
         logger.setLevel(level)
-        module.train(was_training)
+        for part, training in modes:
+            part.training = training
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Comparison, Prompt, Response
-from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.decoder import Request, Sampling, in_order
 from preceptor.generate.local import LocalDecoder
 from preceptor.metrics.rankings import labeler_agreement
 from preceptor.models.causal import load_causal, model_folder
@@ -73,15 +73,11 @@ def _sampled(step: Step, split: str, requests: Sequence[Request]) -> list[Respon
         folder = model_folder(step.input("model"))
         decoder = LocalDecoder(load_causal(folder), load_tokenizer(folder), rows=step.options.rows,
                                name=_model_name(step.input("model")))
-        progress = step.progress(len(requests), f"{split} answers")
-        found: dict[int, Response] = {}
-        for number, answer in decoder.generate(requests):
-            found[number] = answer.response
-            progress.update(len(found))
+        answers = in_order(decoder, requests, step.progress(len(requests), f"{split} answers"))
         if decoder.truncated:
             step.say(f"{decoder.truncated} of {len(requests)} requests lost the beginning of their prompt to fit the "
                      "context")
-        write_jsonl(path, (found[number] for number in range(len(requests))))
+        write_jsonl(path, (answer.response for answer in answers))
     return read_jsonl(path, Response)
 
 

@@ -24,7 +24,9 @@ FAMILIES = ("llama", "gpt2")
 
 @pytest.fixture(scope="module")
 def policies(models: dict[str, nn.Module]) -> dict[str, OnnxPolicy]:
-    return {family: OnnxPolicy(models[family]) for family in FAMILIES}
+    policies = {family: OnnxPolicy(models[family]) for family in FAMILIES}
+    assert not any(models[family].training for family in FAMILIES), "tracing must leave the mode alone"
+    return policies
 
 
 def mixed() -> list[Request]:
