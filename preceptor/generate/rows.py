@@ -161,9 +161,10 @@ def begin(model: nn.Module, requests: Sequence[Request], numbers: Sequence[int],
     device = model.device
     different = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     cache, logits = read_prompts(model, [list(prompt) for prompt in different], pad, with_states)
-    place_N = torch.tensor([different[tuple(prompt)] for prompt in prompts], device=device)
-    return fresh_rows(requests, numbers, [len(prompt) for prompt in prompts], logits[place_N],
-                      joined([(cache, place_N, cache.get_seq_length())], room=0), most, pad)
+    if len(different) < len(prompts):
+        place_N = torch.tensor([different[tuple(prompt)] for prompt in prompts], device=device)
+        cache, logits = joined([(cache, place_N, cache.get_seq_length())], room=0), logits[place_N]
+    return fresh_rows(requests, numbers, [len(prompt) for prompt in prompts], logits, cache, most, pad)
 
 
 def fresh_rows(requests: Sequence[Request], numbers: Sequence[int], cached: Sequence[int], logits_NV: Tensor,

@@ -10,7 +10,6 @@ from torch import nn
 pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
 
-from preceptor.generate.contrast import Contrasted
 from preceptor.generate.decoder import Request
 from preceptor.generate.guard import GuardedDecoder
 from preceptor.generate.local import LocalDecoder
@@ -97,8 +96,3 @@ def test_what_needs_hidden_states_is_refused(policies: dict[str, OnnxPolicy], to
     with pytest.raises(UserError, match="hidden states"):
         LocalDecoder(policies["llama"].packed(), tokenizer).answers(
             [ask("ado", temperature=0, penalty_alpha=0.5, top_k=3)])
-
-
-def test_a_pair_of_models_is_no_graph(models: dict[str, nn.Module]) -> None:
-    with pytest.raises(UserError):
-        OnnxPolicy(Contrasted(models["llama"], models["llama"]))
