@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.data.batches import IGNORE, Batch, Example, collate
-from preceptor.data.ranked import RankedPrompt
+from preceptor.data.batches import Batch
+from preceptor.data.ranked import RankedPrompt, answer_tokens, collate_ranked
 from preceptor.data.records import Comparison, Prompt, Response
-from preceptor.models.causal import context_length
-from preceptor.models.scalar import load_scalar, offset, token_values
+from preceptor.losses.likelihood import selected_log_probs
+from preceptor.models.attention import shared_prompt_mask
+from preceptor.models.causal import context_length, hidden_states
+from preceptor.models.scalar import head_values, likelihood_weight, load_scalar, offset
 from preceptor.tokenizer.chat import encode_answer, encode_prompt, load_tokenizer
 from preceptor.tokenizer.fingerprint import fingerprint
 
@@ -55,10 +57,10 @@ class AnswerEncoder:
         self.truncated = 0
         self._fingerprint = fingerprint(tokenizer)
 
-    def encode(self, prompt: Prompt, response: Response) -> list[int]:
+    def encode(self, prompt: Prompt, response: Response) -> tuple[list[int], list[int]]:
         """Prompt and answer; when both exceed the context the beginning of the prompt is cut, and counted."""
         answer = self.answer(prompt, response)
-        return self.prompt(prompt, self.context - len(answer)) + answer
+        return self.prompt(prompt, self.context - len(answer)), answer
 
     def ranked(self, comparison: Comparison) -> RankedPrompt:
         """A comparison; a prompt too long for its longest answer loses its beginning, and is counted."""
@@ -87,29 +89,47 @@ class AnswerEncoder:
         return tokens if tokens[-1:] == [end] else [*tokens, end]
 
 
+def answer_scores(model: nn.Module, batch: Batch) -> Tensor:
+    """The score of each answer of a batch of `collate_ranked`, [B, K], without the offset. Absent ones hold anything.
+
+        r(x, y) = w · h(x, y)_end + a · Σ_t log p(y_t | x, y_<t)
+
+    h_end is the trunk's state at the answer's last token, and w the head: with a = 0 the reward model of InstructGPT.
+    The second term (`likelihood_weight`) reads the trunk as the language model that it was. What such a model knows is
+    in what it predicts, and the state after an answer says little of it: whether a fact is right can be seen in the
+    likelihood and hardly in the state (docs/reward.md has figures). It is the implicit reward of Rafailov et al. 2023
+    (arXiv 2305.18290) without its reference, beside the head.
+    """
+    hidden_BTD = hidden_states(model, batch, shared_prompt_mask)
+    scores_BK = head_values(model, hidden_BTD).gather(1, batch["ends"].clamp(min=0))
+    weight = likelihood_weight(model)
+    return scores_BK + weight * _log_likelihoods(model, hidden_BTD, batch) if weight else scores_BK
+
+
+def _log_likelihoods(model: nn.Module, hidden_BTD: Tensor, batch: Batch) -> Tensor:
+    """log p(y | x) of each answer under the trunk and its embedding, [B, K], in float32 under any autocast."""
+    tokens = answer_tokens(batch)
+    told = tokens.sources >= 0  # nothing stands before the first token of an answer that left its prompt no room
+    rows, answers, sources, targets = (part[told] for part in tokens[:4])
+    with torch.autocast(hidden_BTD.device.type, enabled=False):
+        log_probs = selected_log_probs(hidden_BTD[rows, sources].float(), model.get_input_embeddings().weight, targets)
+    return log_probs.new_zeros(batch["ends"].shape).index_put((rows, answers), log_probs, accumulate=True)
+
+
 @torch.inference_mode()
-def score_answers(model: nn.Module, answers: Sequence[Sequence[int]], pad: int, rows: int) -> list[float]:
-    """The value at the last token of each answer, without the offset. The model is in the caller's mode.
+def score_answers(model: nn.Module, answers: Sequence[tuple[list[int], list[int]]], pad: int,
+                  rows: int) -> list[float]:
+    """The score of each prompt with its answer, without the offset. The model is in the caller's mode.
 
     Answers of similar length share a forward pass, one a row: for short answers this is 1.5 times as fast as packing
     rows to the context (measured on a CPU, docs/reward.md), because attention is paid on the square of a row.
     """
     values = [0.0] * len(answers)
-    order = sorted(range(len(answers)), key=lambda index: len(answers[index]))
+    order = sorted(range(len(answers)), key=lambda index: sum(map(len, answers[index])))
     for first in range(0, len(order), rows):
         chosen = order[first:first + rows]
-        batch = answer_rows([answers[index] for index in chosen], pad).to(str(next(model.parameters()).device))
-        scores = last_values(token_values(model, batch), batch["segments"])
-        for index, value in zip(chosen, scores.tolist(), strict=True):
+        prompts = [RankedPrompt("", prompt, [answer], [0]) for prompt, answer in (answers[index] for index in chosen)]
+        batch = collate_ranked(prompts, pad).to(str(next(model.parameters()).device))
+        for index, value in zip(chosen, answer_scores(model, batch)[:, 0].tolist(), strict=True):
             values[index] = value
     return values
-
-
-def answer_rows(answers: Sequence[Sequence[int]], pad: int) -> Batch:
-    """One answer a row, padded on the right."""
-    return collate([[Example("", list(tokens), [IGNORE] * len(tokens))] for tokens in answers], pad)
-
-
-def last_values(values_NT: Tensor, segments_NT: Tensor) -> Tensor:
-    """The value at the last real token of each row, (rows,)."""
-    return values_NT.gather(1, segments_NT.sum(1, keepdim=True) - 1).squeeze(1)

@@ -95,7 +95,11 @@ def token_values(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Modu
     The head runs in float32 under any autocast: bfloat16 has 8 bits, and two answers whose scores differ in the third
     digit must not be tied.
     """
-    hidden_BTD = hidden_states(model, batch, mask)
+    return head_values(model, hidden_states(model, batch, mask))
+
+
+def head_values(model: nn.Module, hidden_BTD: Tensor) -> Tensor:
+    """The head at every position, (rows, time), from the trunk's states; in float32, as `token_values` says."""
     with torch.autocast(hidden_BTD.device.type, enabled=False):
         return model.score(hidden_BTD.float()).squeeze(-1)
 
@@ -103,3 +107,21 @@ def token_values(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Modu
 def offset(model: nn.Module) -> float:
     """What is added to a value to make a score, kept in the model's config; 0 when none was set."""
     return float(getattr(model.config, "preceptor_offset", 0.0))
+
+
+def likelihood_weight(model: nn.Module) -> float:
+    """Weight, per nat, of an answer's log-likelihood in its score, kept in the model's config; 0 when none was set."""
+    return float(getattr(model.config, "preceptor_likelihood", 0.0))
+
+
+def set_likelihood_weight(model: nn.Module, weight: float) -> None:
+    """Have the score of an answer count its log-likelihood under the scalar model's own trunk and embedding.
+
+    Raises:
+        UserError: the model keeps no unembedding, because its own is not its embedding.
+    """
+    if weight and not model.config.tie_word_embeddings:
+        raise UserError("The reward model cannot count an answer's likelihood: its family unembeds by a matrix of its "
+                        "own, which a classifier does not keep.",
+                        "Set likelihood to 0, or start from a model with tied embeddings.")
+    model.config.preceptor_likelihood = weight

@@ -5,13 +5,7 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
 from preceptor.losses.ranking import pairwise_accuracy, pairwise_ranking, score_regression
-from preceptor.models.attention import shared_prompt_mask
-from preceptor.models.scalar import token_values
-
-
-def answer_scores(model: nn.Module, batch: Batch) -> Tensor:
-    """The head at the last token of each answer, [B, K], without the offset; something where there is no answer."""
-    return token_values(model, batch, shared_prompt_mask).gather(1, batch["ends"].clamp(min=0))
+from preceptor.models.reward_model import answer_scores
 
 
 def ranking_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:

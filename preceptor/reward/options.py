@@ -36,6 +36,8 @@ class RewardOptions(FitOptions):
     """For `ratings`: the axes of the answers' `scores` and their weights; what is predicted is the weighted mean."""
     prior: float = 1.0
     """For `bradley_terry`: precision of the normal prior on scores; without one the best answer is infinitely good."""
+    likelihood: float = 0.0
+    """Weight, per nat, of the answer's log-likelihood under the reward model itself; 0 leaves InstructGPT's score."""
     rank_by: Literal["ranking", "votes"] = "ranking"
     """`votes` ranks the answers anew by their `scores` votes and accepted (preference-model pretraining)."""
     rows: int = 8

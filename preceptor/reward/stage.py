@@ -7,18 +7,18 @@ from torch import nn
 
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.ranked import RankedBatches, RankedPrompt
-from preceptor.data.records import Comparison, Conversation
+from preceptor.data.records import Comparison, Conversation, Prompt, Response
 from preceptor.learn.fit import fit
 from preceptor.models.causal import context_length, model_folder, parameter_count, save_model
 from preceptor.models.reward_model import AnswerEncoder, RewardModel, score_answers
-from preceptor.models.scalar import is_scalar, start_scalar
+from preceptor.models.scalar import is_scalar, set_likelihood_weight, start_scalar
 from preceptor.reward.loss import ranking_loss, regression_loss
 from preceptor.reward.measure import measure
 from preceptor.reward.targets import fitted, ranked_by_votes, ratings, standardised
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_text
 from preceptor.run.step import Step
-from preceptor.tokenizer.chat import encode_conversation, load_tokenizer
+from preceptor.tokenizer.chat import load_tokenizer
 
 CARD = """# A reward model
 
@@ -31,8 +31,14 @@ answer ({end}).
     score = model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits.item()
     score += model.config.preceptor_offset
 
-The offset, {offset:.6f}, makes demonstrations score 0 on average. `from_pretrained` keeps it in the config and does not
-apply it; `preceptor.models.reward_model.RewardModel` does. {meaning}
+{likelihood}The offset, {offset:.6f}, makes demonstrations score 0 on average. `from_pretrained` keeps it in the config
+and does not apply it; `preceptor.models.reward_model.RewardModel` does. {meaning}
+"""
+LIKELIHOOD = """That is the head alone. This model also reads an answer as the language model that it was: to the score
+above belongs {weight:g} times the answer's log-likelihood, the sum over its tokens, the end included, of the logarithm
+of softmax(hidden @ embedding.T) at the token, where `hidden` is the last hidden state of the token before it and
+`embedding` is `model.get_input_embeddings().weight`. `preceptor.models.reward_model.RewardModel` adds it.
+
 """
 MEANING = {
     "ranking": """Only differences between answers to one prompt have a
@@ -50,6 +56,7 @@ def run(step: Step) -> None:
     if is_scalar(source):
         step.say("the model is a reward model: it goes on from what it learned, its head included")
     tokenizer, model = load_tokenizer(source), start_scalar(source, seed=step.seed)
+    set_likelihood_weight(model, options.likelihood)
     encoder = AnswerEncoder(tokenizer, context_length(model))
     prompts = _prompts(step, encoder)
     batches = RankedBatches(prompts, rows=options.rows, epochs=options.epochs, pad=encoder.pad, seed=step.seed)
@@ -114,26 +121,42 @@ def _export(step: Step, model: nn.Module, tokenizer: Any, encoder: AnswerEncoder
     """Set the offset by which demonstrations average 0, and write the model with a card that says so."""
     model.config.pad_token_id = encoder.pad  # by which the classifier of transformers finds the last token
     if "demonstrations" in step.inputs:
-        model.config.preceptor_offset = _offset(step, model, tokenizer, encoder)
+        model.config.preceptor_offset = _offset(step, model, encoder)
     else:
         step.say("there are no demonstrations, so that the scores have no zero of their own")
         model.config.preceptor_offset = 0.0
     save_model(model, tokenizer, step.folder / "model")
+    weight = step.options.likelihood
     card = CARD.format(end=tokenizer.eos_token, offset=model.config.preceptor_offset,
-                       meaning=MEANING[step.options.objective])
+                       meaning=MEANING[step.options.objective],
+                       likelihood=LIKELIHOOD.format(weight=weight) if weight else "")
     write_text(step.folder / "model" / "README.md", card)
 
 
-def _offset(step: Step, model: nn.Module, tokenizer: Any, encoder: AnswerEncoder) -> float:
-    """Minus the mean score of the demonstrations."""
+def _offset(step: Step, model: nn.Module, encoder: AnswerEncoder) -> float:
+    """Minus the mean score of the demonstrations: of the last answer of each."""
     conversations = read_jsonl(step.input("demonstrations"), Conversation)
-    demonstrations = [encode_conversation(tokenizer, conversation).tokens for conversation in conversations]
-    long = sum(len(tokens) > encoder.context for tokens in demonstrations)
+    before = encoder.truncated
+    demonstrations = [encoder.encode(*_last_answer(one)) for one in conversations]
+    long = encoder.truncated - before
     if long:
         step.say(f"{long} of {len(demonstrations)} demonstrations lost their beginning to fit the context")
     model.eval()
-    scores = score_answers(model, [tokens[-encoder.context:] for tokens in demonstrations], encoder.pad,
-                           step.options.score_rows)
+    scores = score_answers(model, demonstrations, encoder.pad, step.options.score_rows)
     mean = sum(scores) / len(scores)
     step.log.write(0, offset=-mean, truncated_demonstrations=long)
     return -mean
+
+
+def _last_answer(conversation: Conversation) -> tuple[Prompt, Response]:
+    """The last message of the assistant's, and what stands before it.
+
+    Raises:
+        UserError: no message is the assistant's.
+    """
+    numbers = [number for number, message in enumerate(conversation.messages) if message["role"] == "assistant"]
+    if not numbers:
+        raise UserError(f"Conversation '{conversation.id}' has no message of the assistant's.",
+                        "Add the answer, or leave the record out.")
+    prompt = Prompt(conversation.id, conversation.messages[:numbers[-1]])
+    return prompt, Response(conversation.messages[numbers[-1]]["content"])

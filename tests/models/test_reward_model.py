@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from preceptor.data.records import Prompt, Response
-from preceptor.models.causal import save_model
+from preceptor.models.causal import load_causal, save_model
 from preceptor.models.reward_model import AnswerEncoder, RewardModel
-from preceptor.models.scalar import scalar_from_causal
+from preceptor.models.scalar import scalar_from_causal, set_likelihood_weight
+from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_prompt, encode_text
 from preceptor.tokenizer.fingerprint import fingerprint
 
@@ -61,12 +62,12 @@ def test_token_ids_are_read_only_when_the_vocabulary_is_the_same(folder: Path, t
     written = [7, 8, 9, end]  # not what the text would be tokenised to
     own = Response("gona", token_ids=written, tokenizer=fingerprint(tokenizer))
     asked = encode_prompt(tokenizer, PROMPT)
-    assert encoder.encode(PROMPT, own) == [*asked, *written]
-    retokenised = [*asked, *encode_text(tokenizer, " gona"), end]
+    assert encoder.encode(PROMPT, own) == (asked, written)
+    retokenised = (asked, [*encode_text(tokenizer, " gona"), end])
     assert encoder.encode(PROMPT, replace(own, tokenizer="another")) == retokenised
     assert encoder.encode(PROMPT, replace(own, token_ids=None)) == retokenised
-    assert encoder.encode(PROMPT, replace(own, token_ids=[7, 8], finish="length")) == [*asked, 7, 8]
-    assert encoder.encode(PROMPT, replace(own, token_ids=[7, 8], finish="stop")) == [*asked, 7, 8, end]
+    assert encoder.encode(PROMPT, replace(own, token_ids=[7, 8], finish="length")) == (asked, [7, 8])
+    assert encoder.encode(PROMPT, replace(own, token_ids=[7, 8], finish="stop")) == (asked, [7, 8, end])
 
 
 def test_a_long_prompt_loses_its_beginning_and_is_counted(folder: Path) -> None:
@@ -81,3 +82,50 @@ def test_a_long_prompt_loses_its_beginning_and_is_counted(folder: Path) -> None:
 
 def test_nothing_to_score(folder: Path) -> None:
     assert RewardModel(folder).score([], []) == []
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_likelihood_is_that_of_the_causal_model(family: str, causal_folder: Callable[[str], Path], tokenizer: Any,
+                                                    tmp_path: Path) -> None:
+    causal, model = load_causal(causal_folder(family)).eval(), scalar_from_causal(causal_folder(family))
+    for name, weight in (("plain", 0.0), ("likelihood", 0.25)):
+        set_likelihood_weight(model, weight)
+        save_model(model, tokenizer, tmp_path / name)
+    plain, reward = RewardModel(tmp_path / "plain"), RewardModel(tmp_path / "likelihood", rows=2)
+    answers = [Response("gona fado."), Response("kemi"), Response("bado liru liru", finish="length")]
+    difference = [a - b for a, b in zip(reward.score([PROMPT] * 3, answers), plain.score([PROMPT] * 3, answers))]
+    for answer, found in zip(answers, difference):
+        asked, written = reward.encoder.encode(PROMPT, answer)
+        with torch.no_grad():
+            log_probs = causal(torch.tensor([asked + written])).logits[0, len(asked) - 1:-1].log_softmax(-1)
+        expected = sum(float(log_probs[place, token]) for place, token in enumerate(written))
+        assert expected < -5 and found == pytest.approx(0.25 * expected, abs=1e-4)
+
+
+def test_an_answer_without_room_for_its_prompt_counts_the_tokens_that_something_stands_before(folder: Path) -> None:
+    reward = RewardModel(folder)
+    set_likelihood_weight(reward.model, 1.0)
+    long = Response("gona", token_ids=[7] * 70, tokenizer=fingerprint(reward.encoder.tokenizer), finish="length")
+    asked, written = reward.encoder.encode(PROMPT, long)
+    score, = reward.score([PROMPT], [long])
+    set_likelihood_weight(reward.model, 0.0)
+    plain, = reward.score([PROMPT], [long])
+    log_probs = trunk_logits(reward)(torch.tensor([written]))[0, :-1].log_softmax(-1)
+    assert asked == [] and score - plain == pytest.approx(float(log_probs[:, 7].sum()), abs=1e-3)
+
+
+def trunk_logits(reward: RewardModel) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The logits of a reward model's trunk under its embedding."""
+    @torch.no_grad()
+    def logits(tokens: torch.Tensor) -> torch.Tensor:
+        hidden = reward.model.base_model(tokens).last_hidden_state
+        return hidden @ reward.model.get_input_embeddings().weight.T
+    return logits
+
+
+def test_a_family_without_a_tied_embedding_is_refused(causal_folder: Callable[[str], Path]) -> None:
+    model = scalar_from_causal(causal_folder("qwen2"))
+    model.config.tie_word_embeddings = False
+    with pytest.raises(UserError, match="matrix of its own"):
+        set_likelihood_weight(model, 0.1)
+    set_likelihood_weight(model, 0.0)

@@ -11,7 +11,7 @@ from preceptor.data.ranked import RankedPrompt, collate_ranked
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.losses.ranking import pairwise_ranking
 from preceptor.models.reward_model import AnswerEncoder
-from preceptor.models.scalar import scalar_from_causal
+from preceptor.models.scalar import scalar_from_causal, set_likelihood_weight
 from preceptor.reward.loss import ranking_loss
 from tests.data.test_ranked import PAD, ranked
 
@@ -38,6 +38,29 @@ def test_loss_and_gradient_equal_one_forward_pass_for_each_answer(sft: Path) -> 
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5, msg=name)
     assert max(float(gradient.abs().max()) for gradient in gradients) > 1e-2  # else the tolerance would hide it
     assert 0 <= float(metrics["accuracy"]) <= 5
+
+
+def test_with_the_likelihood_too(sft: Path) -> None:
+    model = scalar_from_causal(sft / "model")
+    prompts = [ranked(seed) for seed in range(4)]
+    embedding = model.get_input_embeddings().weight
+    total = torch.zeros(())
+    for one in prompts:
+        scores = []
+        for answer in one.answers:
+            hidden = model.base_model(torch.tensor([one.prompt + answer])).last_hidden_state[0]
+            log_probs = (hidden[len(one.prompt) - 1:-1] @ embedding.T).log_softmax(-1)
+            likelihood = log_probs[torch.arange(len(answer)), torch.tensor(answer)].sum()
+            scores.append(model.score(hidden[-1])[0] + 0.1 * likelihood)
+        pairs = [(i, j) for i, a in enumerate(one.ranks) for j, b in enumerate(one.ranks) if a < b]
+        total = total - sum(nn.functional.logsigmoid(scores[i] - scores[j]) for i, j in pairs) / len(pairs)
+    names, parameters = zip(*model.named_parameters())
+    gradients = torch.autograd.grad(total / 4, parameters)
+    set_likelihood_weight(model, 0.1)
+    loss, _, _ = ranking_loss(model, collate_ranked(prompts, PAD))
+    assert loss.item() == pytest.approx(total.item(), abs=1e-5)
+    for name, ours, theirs in zip(names, torch.autograd.grad(loss / 4, parameters), gradients):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5, msg=name)
 
 
 def test_micro_batches_add_up(sft: Path) -> None:
