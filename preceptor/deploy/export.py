@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.deploy.graphs import RewardScore, encoder_graph, reward_graph
+from preceptor.deploy.graphs import encoder_graph, reward_graph
 from preceptor.generate.onnx import FILE, OnnxCausal
 from preceptor.generate.rows import read_on, read_prompts
 from preceptor.models.causal import context_length, load_causal, load_network, model_folder
 from preceptor.models.graph import causal_graph
-from preceptor.models.scalar import load_scalar
+from preceptor.models.reward_model import score_answers
+from preceptor.models.scalar import load_scalar, offset
 from preceptor.run.errors import UserError
 from preceptor.run.files import replacing, write_json
 
@@ -124,10 +125,12 @@ def _causal(model: nn.Module, folder: Path, texts: Sequence[list[int]]) -> tuple
 
 
 def _reward(model: nn.Module, folder: Path, texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    lengths = torch.tensor([len(text) for text in texts])
-    found = _run(folder, {"input_ids": _padded(texts), "lengths": lengths})
-    score = RewardScore(model)
-    return found, torch.cat([score(torch.tensor([text]), torch.tensor([len(text)])) for text in texts])
+    """The first third of each text is the prompt."""
+    answers = [(text[:len(text) // 3], text[len(text) // 3:]) for text in texts]
+    found = _run(folder, {"input_ids": _padded(texts),
+                          "prompt_lengths": torch.tensor([len(prompt) for prompt, _ in answers]),
+                          "lengths": torch.tensor([len(text) for text in texts])})
+    return found, torch.tensor(score_answers(model, answers, pad=0, rows=1)) + offset(model)
 
 
 def _encoder(model: nn.Module, folder: Path, texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from preceptor.generate.onnx import OnnxCausal, load_for_decoding
 from preceptor.models.causal import build_llama, load_causal, save_model
 from preceptor.models.graph import with_weights
 from preceptor.models.reward_model import RewardModel
-from preceptor.models.scalar import scalar_from_causal
+from preceptor.models.scalar import scalar_from_causal, set_likelihood_weight
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.bpe import train_bpe
 
@@ -67,19 +67,24 @@ def test_an_exported_causal_model_writes_the_same_answers(folder: Path, out: Pat
         assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
 
 
-def test_an_exported_reward_model_scores_with_its_offset(folder: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_an_exported_reward_model_scores_with_offset_and_likelihood(folder: Path, tokenizer: Any,
+                                                                    tmp_path: Path) -> None:
     scalar = scalar_from_causal(folder, seed=1)
     scalar.config.preceptor_offset = 0.75
+    set_likelihood_weight(scalar, 0.1)
     save_model(scalar, tokenizer, tmp_path / "reward")
     said = exporting.export(tmp_path / "reward", tmp_path / "onnx")
-    assert said["kind"] == "reward" and said["largest_difference"] <= 1e-4
+    assert said["kind"] == "reward" and said["largest_difference"] <= 1e-4 * max(1, said["largest_result"])
+    assert list(said["inputs"]) == ["input_ids", "prompt_lengths", "lengths"]
     reward = RewardModel(tmp_path / "reward")
     prompts = [Prompt(str(n), [{"role": "user", "content": "emi " * n}]) for n in range(1, 6)]
     responses = [Response("ona " * n, "eos") for n in range(5, 0, -1)]
-    texts = [reward.encoder.encode(prompt, response) for prompt, response in zip(prompts, responses)]
-    scores = exporting._run(tmp_path / "onnx", {"input_ids": exporting._padded(texts),
-                                                "lengths": torch.tensor([len(text) for text in texts])})
-    assert scores.tolist() == pytest.approx(reward.score(prompts, responses), abs=1e-4)
+    pairs = [reward.encoder.encode(prompt, response) for prompt, response in zip(prompts, responses)]
+    scores = exporting._run(tmp_path / "onnx", {
+        "input_ids": exporting._padded([prompt + answer for prompt, answer in pairs]),
+        "prompt_lengths": torch.tensor([len(prompt) for prompt, _ in pairs]),
+        "lengths": torch.tensor([len(prompt) + len(answer) for prompt, answer in pairs])})
+    assert scores.tolist() == pytest.approx(reward.score(prompts, responses), rel=1e-4, abs=1e-4)
 
 
 def test_an_exported_encoder_gives_the_same_results(tmp_path: Path) -> None:
