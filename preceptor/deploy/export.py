@@ -19,6 +19,7 @@ from preceptor.models.scalar import load_scalar, offset
 from preceptor.run.errors import UserError
 from preceptor.run.files import replacing, write_json
 
+SAID = "export.json"
 TOLERANCE = 1e-4
 WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth|gguf|onnx)(\.index\.json)?$")
 LENGTHS = 12  # lengths of the prompts compared, from 1 to the context
@@ -28,8 +29,11 @@ def export(source: Path, folder: Path) -> dict[str, Any]:
     """Write `source` as model.onnx with its config and tokenizer; returns what export.json says.
 
     Raises:
-        UserError: there is no model, its kind or family cannot be exported, or the graph's numbers are not the model's.
+        UserError: there is no model, its kind or family cannot be exported, the graph's numbers are not the model's, or
+            `folder` holds something else.
     """
+    if folder.exists() and not (folder / SAID).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"'{folder}' exists and holds something that is no export.", "Give --to a new folder.")
     source = model_folder(source)
     kind = kind_of(source)
     model = _LOADERS[kind](source).float().cpu().eval()
@@ -38,15 +42,14 @@ def export(source: Path, folder: Path) -> dict[str, Any]:
         model.config.save_pretrained(temporary)
         _copy_tokenizer(source, temporary)
         (temporary / FILE).write_bytes(graph.SerializeToString())
-        checked = check(kind, model, temporary)
-        difference, largest = checked
+        difference, largest = check(kind, model, temporary)
         if not difference <= TOLERANCE * max(1.0, largest):
             raise UserError(f"The graph's results differ from the model's by {difference:.1e}.",
                             "This family cannot be exported faithfully; run it in PyTorch.")
         said = {"kind": kind, "opset": {one.domain or "ai.onnx": one.version for one in graph.opset_import},
                 "inputs": shapes(graph.graph.input), "outputs": shapes(graph.graph.output),
                 "largest_difference": difference, "largest_result": largest}
-        write_json(temporary / "export.json", said)
+        write_json(temporary / SAID, said)
     return said
 
 

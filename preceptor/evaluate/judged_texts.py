@@ -20,7 +20,7 @@ LEAST_TEXTS = 20
 
 
 class Judge:
-    """The model in `folder`, reading.
+    """The model in `folder`, reading. `cut` counts the prompts and texts so far that its context did not hold whole.
 
     Raises:
         UserError: there is no causal model in the folder.
@@ -30,12 +30,15 @@ class Judge:
         source = model_folder(folder)
         self.model, self.tokenizer = load_causal(source).eval(), load_tokenizer(source)
         self.context = context_length(self.model)
+        self.cut = 0
 
     @torch.inference_mode()
     def log_probs(self, prompt: Prompt, text: str) -> list[float]:
         """log p of each token of an answer given its prompt; the prompt loses its beginning to fit the context."""
-        answer = encode_answer(self.tokenizer, prompt, text)[:self.context - 1]
-        before = encode_prompt(self.tokenizer, prompt)[-(self.context - len(answer)):]
+        before, answer = encode_prompt(self.tokenizer, prompt), encode_answer(self.tokenizer, prompt, text)
+        self.cut += len(before) + len(answer) > self.context
+        answer = answer[:self.context - 1]
+        before = before[-(self.context - len(answer)):]
         tokens = torch.tensor([before + answer], device=self.model.device)
         log_probs = self.model(tokens).logits[0, len(before) - 1:-1].float().log_softmax(-1)
         return log_probs.gather(-1, tokens[0, len(before):, None])[:, 0].tolist()
@@ -45,9 +48,10 @@ class Judge:
         """The last hidden state of each text that has a token, (texts, width); a text too long loses its end."""
         states = []
         for text in texts:
-            tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"][:self.context]
+            tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            self.cut += len(tokens) > self.context
             if tokens:
-                read = self.model.base_model(torch.tensor([tokens], device=self.model.device))
+                read = self.model.base_model(torch.tensor([tokens[:self.context]], device=self.model.device))
                 states.append(read.last_hidden_state[0, -1].float().cpu().numpy())
         return np.array(states)
 
@@ -60,5 +64,5 @@ def quality(judge: Judge, prompts: Sequence[Prompt], answers: Sequence[str], hum
     ours, theirs = judge.features(answers), judge.features(human)
     if min(len(ours), len(theirs)) >= LEAST_TEXTS:
         found["mauve"] = mauve(theirs, ours)
-    found |= {"answers_read": len(ours), "human_texts_read": len(theirs)}
+    found |= {"answers_read": len(ours), "human_texts_read": len(theirs), "cut": judge.cut}
     return {name: value for name, value in found.items() if value is not None}

@@ -80,9 +80,7 @@ class LocalDecoder:
             return BeamCall(self, requests, prompts)
         end = self.tokenizer.eos_token_id
         if strategy == "contrastive":
-            if not hasattr(self.model, "base_model"):
-                raise UserError("Contrastive search needs the model's hidden states, and this one gives logits alone.",
-                                "Use the model's own folder, or leave out penalty_alpha.")
+            check_states(self.model, "Contrastive search", "leave out penalty_alpha")
             return RowCall(self, requests, prompts, ContrastiveSearch(self.model, requests, end), self.rows)
         shaper = Shaper(requests, prompts, self.tokenizer)
         if strategy == "sample":
@@ -139,6 +137,13 @@ def _by_strategy(requests: Sequence[Request]) -> dict[str, list[int]]:
     for number, request in enumerate(requests):
         groups.setdefault(request.sampling.strategy, []).append(number)
     return groups
+
+
+def check_states(model: nn.Module, who: str, or_else: str) -> None:
+    """Refuse a model that gives logits alone (an exported one) to who needs its hidden states, too."""
+    if not hasattr(model, "base_model"):
+        raise UserError(f"{who} needs the model's hidden states, and this one gives logits alone.",
+                        f"Use the model's own folder, or {or_else}.")
 
 
 def _check_draft(model: nn.Module, draft: nn.Module) -> None:

@@ -118,3 +118,8 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert "cannot be exported" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "nothing"), "--to", str(tmp_path / "out")]) == 2
     assert "cannot be loaded as a model" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
+    assert main(["export", str(tmp_path / "t5"), "--to", str(tmp_path / "mine")]) == 2
+    assert "holds something that is no export" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "dear"

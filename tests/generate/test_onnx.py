@@ -14,6 +14,7 @@ from preceptor.generate.decoder import Request
 from preceptor.generate.guard import GuardedDecoder
 from preceptor.generate.local import LocalDecoder
 from preceptor.generate.onnx import OnnxPolicy
+from preceptor.metrics.meaning import Limits
 from preceptor.run.errors import UserError
 from tests.generate.conftest import ask
 from tests.generate.test_invariance import OPTIONS, margin
@@ -93,6 +94,8 @@ def test_the_guard_and_speculation_work_with_it(policies: dict[str, OnnxPolicy],
 
 
 def test_what_needs_hidden_states_is_refused(policies: dict[str, OnnxPolicy], tokenizer: Any) -> None:
-    with pytest.raises(UserError, match="hidden states"):
-        LocalDecoder(policies["llama"].packed(), tokenizer).answers(
-            [ask("ado", temperature=0, penalty_alpha=0.5, top_k=3)])
+    decoder = LocalDecoder(policies["llama"].packed(), tokenizer)
+    with pytest.raises(UserError, match="Contrastive search needs the model's hidden states"):
+        decoder.answers([ask("ado", temperature=0, penalty_alpha=0.5, top_k=3)])
+    with pytest.raises(UserError, match="watch over meaning needs"):
+        GuardedDecoder(decoder, meaning=Limits(0.5, 1.0))
