@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -239,3 +241,11 @@ def test_a_prompt_longer_than_the_context_loses_its_beginning_and_is_counted(
                      "options: {max_tokens: 8}}\n")
     assert main(command) == 0
     assert "1 prompts were longer than the context of sft: their beginning was cut" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
+    command = [sys.executable, "-m", "preceptor.cli.main", "recipe", "show", "own"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()  # as `head` does, before or after the first line
+    assert process.stderr.read() == "" and process.wait() == 130
+    process.stderr.close()
