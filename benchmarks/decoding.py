@@ -29,6 +29,7 @@ from preceptor.run.machine import tune_allocator
 # Vocabulary, width, layers, heads, feed-forward: the sizes of docs/performance.md.
 SIZES = {"S": (4096, 128, 4, 4, 352), "M": (8192, 256, 6, 4, 704)}
 PROMPT, ANSWER, CONTEXT = 64, 64, 1024
+LENGTHS = [min(256, 8 + int(8 * 1.06 ** number)) for number in range(64)]  # 16 to 256 tokens, half of them below 60
 NEVER = -1
 Tokens = list[list[int]]
 
@@ -198,16 +199,15 @@ class Answers:
 
 
 def continuous(model: nn.Module, traced: nn.Module, pairs: int) -> float:
-    """64 requests of 8 to 256 tokens, most of them short, at most 16 at a time on our side."""
+    """Requests of 16 to 256 tokens, most of them short; at most 16 at a time on our side."""
     from transformers import GenerationConfig
-    lengths = [min(256, 8 + int(8 * 1.06 ** number)) for number in range(64)]
-    prompts = prompts_of(model, 64, PROMPT)
-    config = GenerationConfig(do_sample=False, eos_token_id=None, pad_token_id=1)
+    prompts = prompts_of(model, len(LENGTHS), PROMPT)
+    config = GenerationConfig(do_sample=False, eos_token_id=NEVER, pad_token_id=1)
 
     def other() -> Tokens:
         with model.continuous_batching_context_manager(generation_config=config, block=True, timeout=5,
                                                        warmup=False) as manager:
-            names = [manager.add_request(prompt, max_new_tokens=length) for prompt, length in zip(prompts, lengths)]
+            names = [manager.add_request(prompt, max_new_tokens=length) for prompt, length in zip(prompts, LENGTHS)]
             done: dict[str, list[int]] = {}
             while len(done) < len(names):
                 result = manager.get_result(timeout=1)
@@ -215,7 +215,7 @@ def continuous(model: nn.Module, traced: nn.Module, pairs: int) -> float:
                     done[result.request_id] = result.generated_tokens
         return [done[name] for name in names]
 
-    return compare("continuous", lambda: drawn(traced, prompts, lengths, rows=16, temperature=0.0), other, pairs)
+    return compare("continuous", lambda: drawn(traced, prompts, LENGTHS, rows=16, temperature=0.0), other, pairs)
 
 
 def contrastive(model: nn.Module, pairs: int) -> float:

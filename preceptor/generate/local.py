@@ -146,9 +146,14 @@ def check_states(model: nn.Module, who: str, or_else: str) -> None:
                         f"Use the model's own folder, or {or_else}.")
 
 
+def vocabulary_size(model: nn.Module) -> int:
+    """How many logits a model gives, an exported one included."""
+    return getattr(model, "vocabulary", None) or model.get_output_embeddings().weight.shape[0]
+
+
 def _check_draft(model: nn.Module, draft: nn.Module) -> None:
     """Refuse a draft model that cannot guess for this one."""
-    sizes = [network.config.vocab_size for network in (model, draft)]
+    sizes = [vocabulary_size(network) for network in (model, draft)]
     if sizes[0] != sizes[1]:
         raise UserError(f"The draft model has {sizes[1]} tokens, the model {sizes[0]}.",
                         "Take a draft model with the same tokenizer.")

@@ -105,16 +105,16 @@ def next_tokens(logits_NV: Tensor, uniforms_N: Tensor, temperature_N: Tensor, to
     Raises:
         UserError: a logit is not a number.
     """
-    greedy_N = temperature_N == 0
-    if greedy_N.all():  # no need of the distribution, which costs more than the choice
-        _check_numbers(log_sum_N := logits_NV.float().logsumexp(-1))
-        from_NV = logits_NV if shaped is None else logits_NV.float().index_copy(0, *shaped)
-        tokens_N = from_NV.argmax(-1)
-        return tokens_N, logits_NV.gather(-1, tokens_N[:, None])[:, 0].float() - log_sum_N
     log_probs_NV = log_probabilities(logits_NV, temperature_N)
-    _check_numbers(log_probs_NV[:, 0])  # softmax spreads a logit that is no number over its whole row
+    if log_probs_NV[:, 0].isnan().any():  # softmax spreads one such logit over its whole row
+        raise UserError("The model gives probabilities that are not numbers: its training has diverged.",
+                        "Train it with a smaller learning rate, or take an earlier checkpoint.")
+    greedy_N = temperature_N == 0
+    if greedy_N.all():  # what a draw needs costs more than all the rest
+        tokens_N = (logits_NV if shaped is None else logits_NV.float().index_copy(0, *shaped)).argmax(-1)
+        return tokens_N, log_probs_NV.gather(-1, tokens_N[:, None])[:, 0]
     weights_NV = weights(log_probs_NV)
-    if (top_k_N > 0).any() or (top_p_N < 1).any():  # the sort costs more than all the rest
+    if (top_k_N > 0).any() or (top_p_N < 1).any():  # its sort is dear, too
         weights_NV = truncated(weights_NV, top_k_N, top_p_N)
     if shaped is not None:
         weights_NV[shaped[0]] = weights(shaped[1].log_softmax(-1))
@@ -123,9 +123,3 @@ def next_tokens(logits_NV: Tensor, uniforms_N: Tensor, temperature_N: Tensor, to
     if greedy_N.any():
         tokens_N = torch.where(greedy_N, logits_NV.argmax(-1), tokens_N)
     return tokens_N, log_probs_NV.gather(-1, tokens_N[:, None])[:, 0]
-
-
-def _check_numbers(values_N: Tensor) -> None:
-    if values_N.isnan().any():
-        raise UserError("The model gives probabilities that are not numbers: its training has diverged.",
-                        "Train it with a smaller learning rate, or take an earlier checkpoint.")
