@@ -200,13 +200,15 @@ class Answers:
 
 def continuous(model: nn.Module, traced: nn.Module, pairs: int) -> float:
     """Requests of 16 to 256 tokens, most of them short; at most 16 at a time on our side."""
-    from transformers import GenerationConfig
+    from transformers import ContinuousBatchingConfig, GenerationConfig
     prompts = prompts_of(model, len(LENGTHS), PROMPT)
     config = GenerationConfig(do_sample=False, eos_token_id=NEVER, pad_token_id=1)
+    # By default it takes all free memory, and the time to do so: here two blocks of 256 tokens for each request.
+    room = ContinuousBatchingConfig(num_blocks=2 * len(LENGTHS), max_batch_tokens=1024)
 
     def other() -> Tokens:
-        with model.continuous_batching_context_manager(generation_config=config, block=True, timeout=5,
-                                                       warmup=False) as manager:
+        with model.continuous_batching_context_manager(generation_config=config, continuous_batching_config=room,
+                                                       block=True, timeout=5, warmup=False) as manager:
             names = [manager.add_request(prompt, max_new_tokens=length) for prompt, length in zip(prompts, LENGTHS)]
             done: dict[str, list[int]] = {}
             while len(done) < len(names):
