@@ -72,5 +72,5 @@ def test_a_command_of_the_readme_runs(workplace: Path, arguments: list[str], mon
     said = capsys.readouterr()
     assert said.out or said.err
     if changed_only:
-        assert re.search(r"^ppo_ptx +redone: kl_coefficient 0.05 -> 0.1$", said.err, re.M)
+        assert re.search(r"^ppo_ptx +redone: kl_coefficient 0.1 -> 0.2$", said.err, re.M)
         assert re.search(r"^reward +done$", said.err, re.M)

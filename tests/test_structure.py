@@ -46,8 +46,8 @@ def test_help_and_option_errors_import_nothing_heavy(arguments: list[str]) -> No
 
 def _option_classes() -> list[type]:
     found = []
-    for path in sorted((ROOT / "preceptor").glob("*/*options.py")):
-        module = import_module(f"preceptor.{path.parent.name}.{path.stem}")
+    for path in sorted((ROOT / "preceptor").rglob("*options.py")):
+        module = import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         found += [kind for kind in vars(module).values()
                   if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__]
     return found

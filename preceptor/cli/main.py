@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from preceptor.cli.data import add_data
 from preceptor.run.errors import UserError
 
 
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(command=_export)
 
     _add_label(commands)
+    add_data(commands)
 
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")

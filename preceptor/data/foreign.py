@@ -1,7 +1,7 @@
 """Rows of a user's own JSONL files as our records.
 
     documents       {text}
-    demonstrations  {messages} · {instruction, input?, output} · {prompt, completion}
+    demonstrations  every shape of preceptor/data/shapes.py
     comparisons     our own {responses, ranking, ...} · {prompt, chosen, rejected} · {prompt, candidates: best first}
                     · {prompt, candidates, ranks}, 0 the best, equal ranks tied
 
@@ -14,6 +14,7 @@ from dataclasses import fields
 from typing import Any
 
 from preceptor.data.records import Comparison, Conversation, Document, Prompt, Record, Response
+from preceptor.data.shapes import turns_of
 from preceptor.run.errors import UserError
 
 Row = dict[str, Any]
@@ -34,30 +35,27 @@ def document_of(row: Row, id: str, source: str) -> tuple[Document, set[str]]:
     return Document(**{"id": id, "source": source, **known}), row.keys() - known.keys() - {"language", "lang"}
 
 
-def conversation_of(row: Row, id: str, source: str) -> tuple[Conversation, set[str]]:
-    """A demonstration and the names of the fields that were ignored.
+def conversations_of(row: Row, id: str, source: str) -> tuple[list[Conversation], set[str]]:
+    """A demonstration for each answer of a row, and the names of the fields that were ignored.
 
     Raises:
         UserError: the row has no known shape, or its last message is not an answer of the assistant's.
     """
-    if "messages" in row:
-        used, messages = {"messages"}, _messages(row["messages"], "messages")
-    elif {"instruction", "output"} <= row.keys():
-        used, messages = {"instruction", "input", "output"}, _instruction(row)
-    elif {"prompt", "completion"} <= row.keys():
-        used = {"prompt", "completion"}
-        messages = [*_messages(row["prompt"], "prompt"), _said(row["completion"], "completion")]
-    else:
-        raise _no_shape("demonstration", row, "Give 'messages', 'instruction' and 'output', or 'prompt' and "
-                        "'completion'.")
-    conversation = Conversation(messages=messages, **{"id": id, "source": source, **_labels(row, Conversation)})
-    last = conversation.messages[-1]
-    if last["role"] != "assistant" or not last["content"].strip():
-        raise UserError("The demonstration does not end with an answer of the assistant's.",
-                        "Add the answer, or remove the line.")
-    if len(conversation.messages) == 1:
-        raise UserError("The demonstration has an answer but no prompt.", "Add the user's message, or remove the line.")
-    return conversation, row.keys() - used - _names(Conversation)
+    every, used, _ = turns_of(row)
+    labels = {"id": id, "source": source, **_labels(row, Conversation)}
+    conversations = []
+    for number, turns in enumerate(every, start=1):
+        name = labels["id"] if len(every) == 1 else f"{labels['id']}#{number}"
+        conversation = Conversation(**{**labels, "id": name, "messages": _messages(turns, "messages")})
+        last = conversation.messages[-1]
+        if last["role"] != "assistant" or not last["content"].strip():
+            raise UserError("The demonstration does not end with an answer of the assistant's.",
+                            "Add the answer, or remove the line.")
+        if conversation.messages[0]["role"] == "assistant":
+            raise UserError("The demonstration begins with an answer: it has no prompt.",
+                            "Add the user's message, or remove the first one.")
+        conversations.append(conversation)
+    return conversations, row.keys() - used - _names(Conversation)
 
 
 def comparison_of(row: Row, id: str, source: str) -> tuple[Comparison, set[str]]:
@@ -93,15 +91,6 @@ def _ranking(ranks: Any, count: int) -> list[list[int]]:
     if not isinstance(ranks, list) or len(ranks) != count or any(type(rank) not in (int, float) for rank in ranks):
         raise UserError("'ranks' must be a list with one number for each answer.", 'Write "ranks": [0, 1, 1].')
     return [[index for index, rank in enumerate(ranks) if rank == level] for level in sorted(set(ranks))]
-
-
-def _instruction(row: Row) -> list[Row]:
-    """Instruction and input as one message, a blank line between them, as the format's own template joins them."""
-    parts = [row["instruction"], row.get("input") or ""]
-    if not all(isinstance(part, str) for part in parts):
-        raise UserError("'instruction' and 'input' must be text.", 'Write "instruction": "...".')
-    asked = "\n\n".join(part for part in parts if part)
-    return [{"role": "user", "content": asked}, _said(row["output"], "output")]
 
 
 def _messages(value: Any, name: str) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from preceptor.data.batches import Batch, Example, collate
+from preceptor.data.token_shards import Mapped, MappedPieces
 from preceptor.run.errors import UserError
 
 
@@ -35,24 +36,34 @@ def pack(lengths: Sequence[int], capacity: int, open_rows: int = 64) -> list[lis
     return rows
 
 
+def _refuse_without_targets(examples: Sequence[Example]) -> None:
+    for example in examples:
+        if example.count == 0:
+            raise UserError(f"The sample '{example.id}' has no token that a loss would count.",
+                            "Remove it, or give it an answer.")
+
+
 class PackedBatches:
     """Packed rows of documents, `rows` rows a batch, for `epochs` passes or exactly `steps` batches.
 
     Documents longer than `length` are cut into pieces. A document with no target is refused: nothing in it would
-    train the model, and nothing may be dropped in silence.
+    train the model, and nothing may be dropped in silence. Of a corpus that is mapped from the disk only the lengths
+    of the pieces are held.
     """
 
-    def __init__(self, examples: Sequence[Example], *, rows: int, length: int, pad: int, seed: int,
+    def __init__(self, examples: Sequence[Example] | Mapped, *, rows: int, length: int, pad: int, seed: int,
                  epochs: int | None = None, steps: int | None = None) -> None:
         if (epochs is None) == (steps is None):
             raise ValueError("say either how many epochs or how many steps")
-        for example in examples:
-            if example.count == 0:
-                raise UserError(f"The sample '{example.id}' has no token that a loss would count.",
-                                "Remove it, or give it an answer.")
-        if not examples:
+        if not len(examples):
             raise UserError("There is nothing to train on.", "Give at least one document.")
-        self.pieces = [piece for example in examples for piece in example.pieces(length) if piece.count]
+        if isinstance(examples, Mapped):
+            self.pieces: Sequence[Example] = MappedPieces(examples, length)
+            self._lengths: Sequence[int] = self.pieces.lengths.tolist()
+        else:
+            _refuse_without_targets(examples)
+            self.pieces = [piece for example in examples for piece in example.pieces(length) if piece.count]
+            self._lengths = [len(piece.tokens) for piece in self.pieces]
         self.rows, self.length, self.pad, self.seed = rows, length, pad, seed
         self.epochs, self.steps = epochs, steps
         self.epoch = self.number = self.drawn = 0
@@ -78,7 +89,7 @@ class PackedBatches:
         """The batches of one epoch: rows of indices into `pieces`."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.pieces), generator=generator).tolist()
-        packed = pack([len(self.pieces[index].tokens) for index in order], self.length)
+        packed = pack([self._lengths[index] for index in order], self.length)
         packed = [[order[item] for item in row] for row in packed]
         shuffled = [packed[row] for row in torch.randperm(len(packed), generator=generator).tolist()]
         return [shuffled[first:first + self.rows] for first in range(0, len(shuffled), self.rows)]

@@ -6,7 +6,7 @@ place of K: 3.3 times as fast as K whole documents in a row (docs/reward.md). Th
 of each answer, what learns from preferences directly the log-probability of each answer's tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -48,11 +48,14 @@ class RankedPrompt:
 class RankedBatches:
     """`rows` prompts a batch, each prompt once in each of `epochs` passes, in an order drawn from the seed.
 
-    Every batch is a function of (seed, number), so the cursor is how many batches were drawn.
+    Every batch is a function of (seed, number), so the cursor is how many batches were drawn. `collate` lays out what
+    a model reads that does not read a prompt once for all its answers.
     """
 
-    def __init__(self, prompts: Sequence[RankedPrompt], *, rows: int, epochs: int, pad: int, seed: int) -> None:
+    def __init__(self, prompts: Sequence[Any], *, rows: int, epochs: int, pad: int, seed: int,
+                 collate: Callable[[Sequence[Any], int], Batch] | None = None) -> None:
         self.prompts, self.rows, self.epochs, self.pad, self.seed = prompts, rows, epochs, pad, seed
+        self.collate = collate or collate_ranked
         self.drawn = 0
         self.last: list[int] = []
         """Which of `prompts` are in the batch that came last."""
@@ -91,7 +94,7 @@ class RankedBatches:
             if not self._skips(number):
                 epoch, place = divmod(number, self.planned // self.epochs)
                 self.last = self._plan(epoch)[place]
-                return collate_ranked([self.prompts[index] for index in self.last], self.pad)
+                return self.collate([self.prompts[index] for index in self.last], self.pad)
         raise StopIteration
 
     def state(self) -> dict[str, Any]:

@@ -121,6 +121,12 @@ class Prompt(Record):
     def __post_init__(self) -> None:
         _check_messages("Prompt", self.messages)
 
+    def text(self) -> str:
+        """The messages as plain text, for readers without a chat template: one alone as it is, several with roles."""
+        if len(self.messages) == 1:
+            return str(self.messages[0]["content"])
+        return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in self.messages)
+
 
 @dataclass(frozen=True, slots=True)
 class Response(Record):

@@ -13,7 +13,7 @@ from preceptor.data.records import Document, Record
 from preceptor.run.errors import UserError
 
 R = TypeVar("R", bound=Record)
-Reader = Callable[[dict[str, Any], str, str], tuple[R, set[str]]]
+Reader = Callable[[dict[str, Any], str, str], tuple[R | list[R], set[str]]]  # a row may hold several records
 JSONL, PLAIN = (".jsonl", ".jsonl.gz"), (".txt", ".md")
 
 
@@ -91,7 +91,7 @@ def _rows(file: Path, reader: Reader[R], noted: Counter[str]) -> Iterator[R]:
             raise UserError(f"Line {number} of '{file}' holds half of a surrogate pair, "
                             "which is no character.", "Mend or remove that line.") from None
         noted.update(f"fields '{name}' ignored" for name in sorted(ignored))
-        yield record
+        yield from record if isinstance(record, list) else [record]
 
 
 def _plain_text(file: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from preceptor.data.foreign import comparison_of, conversation_of
+from preceptor.data.foreign import comparison_of, conversations_of
 from preceptor.data.jsonl import write_jsonl
 from preceptor.data.near_duplicates import near_duplicates
 from preceptor.data.records import Comparison, Conversation, Document, Prompt, Record
@@ -58,7 +58,7 @@ def _split_asked(step: Step, draw: random.Random, noted: Counter[str]
     def reading(reader: Reader[R], name: str) -> tuple[list[R], int]:
         return _main_and_given(step, name, lambda path: _short(read_records(path, reader, noted), step, noted, path))
 
-    shown, shown_given = reading(conversation_of, "demonstrations")
+    shown, shown_given = reading(conversations_of, "demonstrations")
     judged, judged_given = reading(comparison_of, "comparisons")
     prompts = with_own_ids([prompt_of(record) for record in (*shown, *judged)], noted)
     pairs = near_duplicates([_first_asked(prompt) for prompt in prompts]) + same([prompt.user for prompt in prompts])

@@ -17,10 +17,11 @@ from preceptor.evaluate.few_shot import STOP, choose_shots, few_shot_prompt, pla
 from preceptor.evaluate.likelihood import divergence, text_likelihood
 from preceptor.evaluate.measures import reward_figures, text_figures, verdict_figures
 from preceptor.evaluate.options import EvaluateOptions
+from preceptor.feedback.rewards import open_reward
 from preceptor.generate.decoder import Answer, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.models.causal import context_length, load_causal, model_folder
-from preceptor.models.rewards import AnyReward, load_reward
+from preceptor.models.rewards import AnyReward
 from preceptor.run.files import read_json, write_json
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import load_tokenizer
@@ -84,7 +85,7 @@ def _read_examination(step: Step) -> Examination:
         prompts=read_jsonl(step.input("prompts"), Prompt)[:step.options.prompts or None],
         documents=records("validation", Document),
         shots=choose_shots(demonstrations, step.options.shots, step.seed), oracle=oracle,
-        reward=load_reward(step.input("reward")) if "reward" in step.inputs else None)
+        reward=open_reward(step.input("reward"), say=step.say) if "reward" in step.inputs else None)
 
 
 def _is_good(oracle: Oracle, demonstration: Conversation) -> bool:

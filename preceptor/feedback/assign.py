@@ -5,7 +5,7 @@ row, the database lets one have it, and the other looks further.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sql
@@ -150,6 +150,22 @@ def reopen(connection: sql.Connection, labeler: str, item: str, until: float) ->
     """Give an item back to the labeler who had finished it."""
     mine = sql.and_(assignments.c.item == item, assignments.c.labeler == labeler)
     connection.execute(assignments.update().where(mine).values(finished=False, until=until))
+
+
+def keep_open(store: Store, wanted: Mapping[str, int]) -> None:
+    """Have at least so many unfinished places in each of these items.
+
+    They lack where rankings that had filled them count no longer, as those of a labeler who was excluded.
+    """
+    unfinished = sql.select(sql.func.count()).select_from(assignments).where(assignments.c.finished.is_(False))
+    with store.reading() as connection:
+        lacking = {item: count - connection.scalar(unfinished.where(assignments.c.item == item))
+                   for item, count in wanted.items()}
+    if any(count > 0 for count in lacking.values()):
+        with store.writing() as connection:
+            for item, count in lacking.items():
+                for _ in range(count):
+                    _new_place(connection, item, None, None, finished=False)
 
 
 def skip(store: Store, labeler: str, item: str, reason: str) -> None:

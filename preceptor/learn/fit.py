@@ -15,6 +15,7 @@ from preceptor.learn.checkpoint import load_checkpoint, random_states, restore_r
 from preceptor.learn.optimiser import build_optimiser
 from preceptor.learn.options import FitOptions
 from preceptor.learn.schedule import rate_factor
+from preceptor.models.recomputation import recomputing
 from preceptor.run.errors import UserError
 from preceptor.run.log import Log
 from preceptor.run.machine import has_bfloat16
@@ -55,7 +56,8 @@ def fit(model: nn.Module, batches: Batches, loss: Loss, options: FitOptions, *, 
     terms = (Term("", batches, loss, 1.0), *extra)
     device = str(next(model.parameters()).device)
     optimiser = build_optimiser(model, options, rates or {})
-    average = {name: value.detach().clone() for name, value in model.named_parameters()} if options.ema else None
+    average = ({name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+               if options.ema else None)
     state = _State(model, optimiser, terms, average)
     total = batches.total
     done = state.resume(folder / "checkpoints")
@@ -92,7 +94,7 @@ def _one_step(model: nn.Module, optimiser: torch.optim.Optimizer, terms: Sequenc
         batch = next(term.batches)
         sums: dict[str, float] = {}
         for micro in batch.split(options.micro_batches):
-            with autocast(options.precision, device):
+            with autocast(options.precision, device), recomputing(model, options.gradient_checkpointing):
                 value, count, extras = term.loss(model, micro.to(device))
             assert count == micro.count, f"the loss counted {count} positions of {micro.count}"
             (value * (term.weight / batch.count)).backward()
@@ -120,7 +122,8 @@ def autocast(precision: str, device: str) -> AbstractContextManager[Any]:
 @torch.no_grad()
 def _update_average(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
     for name, value in model.named_parameters():
-        average[name].lerp_(value, 1 - decay)
+        if name in average:
+            average[name].lerp_(value, 1 - decay)
 
 
 @dataclass(frozen=True, slots=True)

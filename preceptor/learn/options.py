@@ -30,12 +30,26 @@ class FitOptions:
     """Pieces into which a batch is split to save memory; changes nothing but rounding."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 runs matrix products in bfloat16 under autocast, weights stay fp32; auto takes it where it is faster."""
+    gradient_checkpointing: bool = False
+    """Whether blocks keep only their inputs and are computed again in the backward pass: less memory, more time."""
     ema: float = 0.0
     """Decay of an exponential moving average of the weights, kept beside them; 0 keeps none."""
     checkpoint_every: int = 200
     """Optimiser steps between checkpoints; the last two are kept until the step is done."""
     log_every: int = 10
     """Optimiser steps between lines in the metric log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterOptions(FitOptions):
+    """Whether all weights learn, or a few beside frozen ones, which are merged into them when the model is saved."""
+
+    adapter: Literal["none", "lora"] = "none"
+    """`lora` freezes the model and learns a low-rank change of every linear map in its blocks (needs `peft`)."""
+    lora_rank: int = 8
+    """Rank of the change; it wants some ten times the learning rate that all weights want."""
+    lora_alpha: float = 16.0
+    """The change is scaled by this over the rank, so that the learning rate need not follow the rank."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,17 @@ the caller divides by the count of the whole optimiser step, so that micro-batch
 nothing. Half-precision logits are widened to float32 before the logarithm of the sum; float64 stays float64.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from preceptor.data.batches import IGNORE
+
+CHUNK = 2**22  # logits computed at once
+HELD = 2**25  # logits kept for a backward pass; with more of them it computes them again
 
 
 def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
@@ -60,12 +65,14 @@ def selected_log_probs(
     targets: Tensor,
     temperature: float = 1.0,
     bias: Tensor | None = None,
-    chunk: int = 4096,
+    chunk: int | None = None,
+    held: int = HELD,
 ) -> Tensor:
     """log p(target) at chosen positions, from the hidden states before the unembedding.
 
-    Logits exist for N rows instead of B x T, and for at most `chunk` rows at a time: when N is larger, the backward
-    pass computes each chunk again instead of keeping N x V numbers. Values and gradients are those of the plain way.
+    Logits exist for N rows instead of B x T, `chunk` rows at a time, and are kept for the backward pass only where all
+    of them are few; else it computes each chunk again. Values and gradients are those of the plain way, which holds
+    three times N x V numbers. Gradients of gradients are not offered.
 
     Args:
         hidden: [N, D], the rows that count, e.g. `hidden_BTD[labels_BT != IGNORE]`.
@@ -74,7 +81,8 @@ def selected_log_probs(
         temperature: divides the logits. It must be the one that the answers were sampled with, or the ratio of PPO
             does not start at 1.
         bias: [V], where the unembedding has one (Phi, GPT-J).
-        chunk: the most rows whose logits are held at once.
+        chunk: rows whose logits are computed at once; as many as make `CHUNK` numbers where None.
+        held: the most logits, N x V, that are kept from the forward to the backward pass.
 
     Returns:
         [N], float32 or wider.
@@ -84,15 +92,61 @@ def selected_log_probs(
     """
     if temperature <= 0:
         raise ValueError(f"the temperature of a log-probability must be positive, not {temperature}")
+    rows = chunk or max(1, CHUNK // len(weight))
+    learned = torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (hidden, weight, bias))
+    return _SelectedLogProbs.apply(hidden, weight, bias, targets, temperature, rows,
+                                   learned and len(targets) * len(weight) <= held)
 
-    def rows(hidden: Tensor, targets: Tensor) -> Tensor:
-        logits = _widened(F.linear(hidden, weight, bias))
-        return token_log_probs(logits if temperature == 1 else logits / temperature, targets)
 
-    if len(targets) <= chunk:  # one chunk: keeping its logits is cheaper than computing them twice
-        return rows(hidden, targets)
-    parts = zip(hidden.split(chunk), targets.split(chunk), strict=True)
-    return torch.cat([checkpoint(rows, *part, use_reentrant=False, preserve_rng_state=False) for part in parts])
+class _SelectedLogProbs(torch.autograd.Function):
+    """With p = softmax(logits / temperature): d log p(target) / d logits = (onehot(target) - p) / temperature."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, temperature: float,
+                rows: int, keep: bool) -> Tensor:
+        kind, device = hidden.dtype, hidden.device.type
+        if torch.is_autocast_enabled(device):  # once here, or it would cast the weight again for every chunk
+            kind = torch.get_autocast_dtype(device)
+        inputs = hidden.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
+        logits, found = [], []
+        for states, labels in zip(inputs[0].split(rows), targets.split(rows), strict=True):
+            part = _widened(F.linear(states, *inputs[1:]))
+            if temperature != 1:
+                part = part / temperature
+            found.append(token_log_probs(part, labels))
+            if keep:
+                logits.append(part)
+        ctx.save_for_backward(hidden, weight, bias, targets, *logits)
+        ctx.settings = kind, temperature, rows
+        return torch.cat(found)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, *kept = ctx.saved_tensors
+        kind, temperature, rows = ctx.settings
+        cast = weight.to(kind)
+        wanted_hidden, wanted_weight, wanted_bias = ctx.needs_input_grad[:3]
+        of_hidden = torch.empty_like(hidden) if wanted_hidden else None
+        of_weight = torch.zeros_like(weight) if wanted_weight else None
+        of_bias = torch.zeros_like(bias) if wanted_bias else None
+        with torch.autocast(hidden.device.type, enabled=False):
+            for first in range(0, len(targets), rows):
+                span = slice(first, first + rows)
+                states, labels, scale = hidden[span].to(kind), targets[span, None], cotangent[span, None] / temperature
+                if kept:
+                    logits = kept[first // rows]
+                else:
+                    logits = _widened(F.linear(states, cast, None if bias is None else bias.to(kind))) / temperature
+                change = logits.softmax(-1).mul_(-scale).scatter_add_(1, labels, scale)
+                if wanted_bias:
+                    of_bias += change.sum(0)
+                change = change.to(kind)
+                if wanted_hidden:
+                    of_hidden[span] = change @ cast
+                if wanted_weight:
+                    of_weight += change.T @ states
+        return of_hidden, of_weight, of_bias, None, None, None, None
 
 
 def selected_cross_entropy_sum(
@@ -101,7 +155,7 @@ def selected_cross_entropy_sum(
     labels: Tensor,
     bias: Tensor | None = None,
     ignore: int = IGNORE,
-    chunk: int = 4096,
+    chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`cross_entropy_sum` that computes logits only where there is a label: the loss of supervised fine-tuning.
 

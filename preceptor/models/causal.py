@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
+from preceptor.models.adapters import ordinary_weights
 from preceptor.models.attention import block_mask
+from preceptor.models.trunk import upper_trunk
 from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
 from preceptor.run.machine import device, has_bfloat16
@@ -67,7 +69,8 @@ def load_network(kind: Any, source: Path | str) -> nn.Module:
     from transformers import AutoConfig
     try:
         config = AutoConfig.from_pretrained(source)
-        for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout"):
+        for name in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout",
+                     "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             if hasattr(config, name):
                 setattr(config, name, 0.0)
         model, report = kind.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True,
@@ -97,17 +100,20 @@ def _check_head(model: nn.Module, source: Path | str) -> None:
 def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Module], Tensor] = block_mask) -> Tensor:
     """The trunk's last hidden states (rows, time, width) over a packed batch, before any head.
 
-    `mask` makes the attention mask from the batch's segments: documents apart, unless the caller says otherwise.
+    `mask` makes the attention mask from the batch's segments: documents apart, unless the caller says otherwise. Where
+    the batch has `lower_states`, what the frozen blocks make of it is known, and only those above them are run.
     """
-    return model.base_model(
-        input_ids=batch["tokens"], position_ids=batch["positions"], use_cache=False,
-        attention_mask=mask(batch["segments"], model)).last_hidden_state
+    known = batch.tensors.get("lower_states")
+    trunk, inputs = ((model.base_model, {"input_ids": batch["tokens"]}) if known is None else
+                     (upper_trunk(model), {"inputs_embeds": known}))
+    return trunk(**inputs, position_ids=batch["positions"], use_cache=False,
+                 attention_mask=mask(batch["segments"], model)).last_hidden_state
 
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
-    """Write model and tokenizer as one folder that `from_pretrained` opens, whole or not at all."""
+    """Write model and tokenizer as one folder that `from_pretrained` opens, whole or not at all; adapters merged."""
     with replacing(folder) as temporary:
-        model.save_pretrained(temporary)
+        model.save_pretrained(temporary, state_dict=ordinary_weights(model))
         tokenizer.save_pretrained(temporary)
 
 

@@ -1,6 +1,6 @@
-"""Every reward that a recipe can name, from its folder: a trained model, an ensemble of them, or a program.
+"""Rewards from their folders: a trained model, an ensemble of rewards, or a program; `feedback/rewards.py` opens all.
 
-A folder with reward.json says what it is, and how it is put together; one without is a trained reward model.
+A folder with reward.json says what it is, and how it is put together; one without is a trained model.
 
     {"kind": "ensemble", "combine": "mean | worst | uncertainty", "weight": 0.5, "members": ["../05-reward/model", ...]}
     {"kind": "program", "function": "module:name", "code": "the folder or file that holds the module, or null"}
@@ -11,13 +11,15 @@ Paths are relative to the folder, so that a run can be moved as a whole.
 import importlib
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 from preceptor.data.records import Prompt, Response
 from preceptor.data.reward import Reward
 from preceptor.models.causal import model_folder
+from preceptor.models.encoder import EncoderReward, is_encoder_reward
 from preceptor.models.reward_model import RewardModel
 from preceptor.run.errors import UserError, nearest
 from preceptor.run.files import hash_path, read_json
@@ -84,32 +86,44 @@ class Program:
         return [float(score) for score in scores]
 
 
-AnyReward = RewardModel | Ensemble | Program
+AnyReward = RewardModel | EncoderReward | Ensemble | Program
 
 
-def load_reward(path: Path, rows: int = 32) -> AnyReward:
+Opener = Callable[[dict[str, Any], Path], Reward]
+"""Makes a reward of what its reward.json says and the folder that this is in."""
+
+
+def load_reward(path: Path, rows: int = 32, others: Mapping[str, Opener] = MappingProxyType({})) -> AnyReward | Reward:
     """The reward of a step's folder or of a model folder; `rows` answers are scored at once.
+
+    `others` are kinds that floors above know how to open, alone and as members of an ensemble.
 
     Raises:
         UserError: it is no reward, or its program cannot be found.
     """
     if not (path / DESCRIPTION).exists():
-        return RewardModel(model_folder(path), rows=rows)
+        folder = model_folder(path)
+        return EncoderReward(folder, rows) if is_encoder_reward(folder) else RewardModel(folder, rows)
     described = read_json(path / DESCRIPTION)
     if described["kind"] == "ensemble":
-        members = [load_reward(path / member, rows) for member in described["members"]]
+        members = [load_reward(path / member, rows, others) for member in described["members"]]
         return Ensemble(members, described["combine"], described["weight"])
     if described["kind"] == "program":
         code = described["code"]
         return Program(find_function(described["function"], None if code is None else path / code))
+    if described["kind"] in others:
+        return others[described["kind"]](described, path)
     raise UserError(f"'{path / DESCRIPTION}' describes a reward of unknown kind '{described['kind']}'.",
-                    nearest(str(described["kind"]), ("ensemble", "program")))
+                    nearest(str(described["kind"]), ("ensemble", "program", *others)))
 
 
 def trained_folder(path: Path) -> Path | None:
-    """The model folder that a value network can begin as: the reward's own, an ensemble's first; None for a program."""
+    """The model folder that a value network can begin as: the reward's own, or an ensemble's first that has one.
+
+    None for what has no value of each token: a program, an encoder.
+    """
     if not (path / DESCRIPTION).exists():
-        return model_folder(path)
+        return None if is_encoder_reward(model_folder(path)) else model_folder(path)
     members = read_json(path / DESCRIPTION).get("members", [])
     return next((found for member in members if (found := trained_folder(path / member))), None)
 

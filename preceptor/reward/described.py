@@ -1,14 +1,17 @@
-"""Rewards that are put together instead of trained: the stages `ensemble` and `program`.
+"""Rewards that are put together instead of trained: the stages `ensemble`, `program` and `person`.
 
-Each writes reward.json, by which `models/rewards.py` finds the reward wherever a recipe names the step.
+Each writes reward.json, by which `feedback/rewards.py` finds the reward wherever a recipe names the step.
 """
 
 import os
 from pathlib import Path
 
+from preceptor.feedback.place import is_store, is_url
+from preceptor.feedback.rewards import open_reward
 from preceptor.models.causal import model_folder
-from preceptor.models.rewards import DESCRIPTION, Ensemble, find_function, load_reward
+from preceptor.models.rewards import DESCRIPTION, Ensemble, find_function
 from preceptor.reward.measure import measure
+from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.step import Step
 
@@ -25,7 +28,7 @@ def run_ensemble(step: Step) -> None:
     write_json(step.folder / DESCRIPTION, {
         "kind": "ensemble", "combine": step.options.combine, "weight": step.options.disagreement_weight,
         "members": [_relative(member, step.folder) for member in members]})
-    ensemble = load_reward(step.folder, rows=step.options.score_rows)
+    ensemble = open_reward(step.folder, step.options.score_rows, step.say)
     if "comparisons" in step.inputs:
         assert isinstance(ensemble, Ensemble)
         measure(step, ensemble)
@@ -39,6 +42,22 @@ def run_program(step: Step) -> None:
     write_json(step.folder / DESCRIPTION, {
         "kind": "program", "function": step.options.function,
         "code": _relative(code, step.folder) if code else None})
+
+
+def run_person(step: Step) -> None:
+    """Write reward.json for people who rank at the labelling page; nobody is asked before a step wants scores."""
+    options = step.options
+    if options.overlap < 1 or options.every <= 0:
+        raise UserError(f"Step '{step.name}' cannot wait for {options.overlap} rankings, looking every "
+                        f"{options.every:g} s.", f"Set {step.name}.overlap to 1 or more, {step.name}.every above 0.")
+    place = options.store or step.folder.parent / "feedback.sqlite"
+    if not is_store(place):
+        raise UserError(f"'{place}' is no store of labels.",
+                        "Give a path that ends in .sqlite, or a postgresql:// URL.")
+    store = str(place) if is_url(place) else os.path.relpath(Path(place).resolve(), step.folder.resolve())
+    step.plan(overlap=options.overlap, score_by=options.score_by)
+    write_json(step.folder / DESCRIPTION, {"kind": "person", "store": store, "overlap": options.overlap,
+                                           "score_by": options.score_by, "every": options.every})
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -16,6 +16,7 @@ from preceptor.data.records import Comparison
 from preceptor.data.reward import Reward
 from preceptor.metrics.calibration import expected_calibration_error, pair_confidences, reliability
 from preceptor.metrics.rankings import accuracy, accuracy_by_k, accuracy_gap, kendall_tau_b, labeler_agreement
+from preceptor.models.encoder import EncoderReward
 from preceptor.models.reward_model import RewardModel
 from preceptor.models.rewards import Ensemble
 from preceptor.reward.targets import in_order, ranked_by_votes
@@ -25,11 +26,12 @@ from preceptor.village.labelers import noise_ceiling
 from preceptor.village.stage import load_oracle, load_panel
 
 
-def measure(step: Step, reward: RewardModel | Ensemble, *, log_odds: bool = True, by_votes: bool = False) -> None:
+def measure(step: Step, reward: RewardModel | EncoderReward | Ensemble, *, log_odds: bool = True,
+            by_votes: bool = False, beside: dict[str, Any] | None = None) -> None:
     """Measure a reward on the step's comparisons; write results.json, log it, and say it.
 
     `log_odds` says that a difference of scores is meant as the log odds of a preference, which can be calibrated;
-    `by_votes` that the answers are ranked by their votes, as in training.
+    `by_votes` that the answers are ranked by their votes, as in training. `beside` is written with the results.
     """
     rankings = _rankings(step, by_votes)
     panel = load_panel(step.input("village")) if "village" in step.inputs else None
@@ -49,7 +51,7 @@ def measure(step: Step, reward: RewardModel | Ensemble, *, log_odds: bool = True
         step.say(_sentence(name, accuracies[name], details[name]))
     labelers = [one for name in HELD_OUT for one in rankings.get(name, [])]
     agreement = labeler_agreement(labelers, seed=step.seed)
-    results = {"reward_accuracy": accuracies, "details": details}
+    results = {"reward_accuracy": accuracies, "details": details, **(beside or {})}
     if agreement:
         results["labeler_agreement"] = agreement.to_dict()
     if set(HELD_OUT) <= set(scored):

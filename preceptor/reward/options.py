@@ -1,4 +1,5 @@
-"""Options of the stages that make rewards: `comparisons`, `reward`, `ensemble` and `program`."""
+"""Options of the stages that make rewards: `comparisons`, `reward`, `encoder`, `ensemble`,
+`program`, `judge` and `person`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -51,6 +52,30 @@ class RewardOptions(FitOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderOptions(FitOptions):
+    """How an encoder with its own tokenizer learns to score answers."""
+
+    package: str = ""
+    """An installed package that holds the encoder in its folder `model`, in place of the input of that name."""
+    objective: Literal["ratings", "ranking"] = "ratings"
+    """`ratings` predicts a number on each axis; `ranking` has one output, which sets ranked answers apart."""
+    ratings: dict[str, float] = field(default_factory=lambda: {"overall": 1.0})
+    """For `ratings`: the axes of the answers' `scores` and their weights in the score, which is the weighted mean."""
+    longest: int = 256
+    """Tokens of prompt and answer together; a longer prompt loses its beginning."""
+    rows: int = 8
+    """Prompts in a batch, each with all its answers."""
+    epochs: int = 3
+    """Passes over the records."""
+    learning_rate: float = 5e-5
+    """Peak learning rate of AdamW, small because the encoder is pretrained."""
+    warmup: float = 0.1
+    """Share of all optimiser steps during which the learning rate rises linearly to its peak."""
+    score_rows: int = 32
+    """Answers that are scored at once when the model is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnsembleOptions:
     """How several rewards are made one."""
 
@@ -68,3 +93,38 @@ class ProgramOptions:
 
     function: str
     """`module:name` of a function of a prompt and a response that returns a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """A language model that judges answers by a constitution."""
+
+    form: Literal["pairwise", "scored"] = "pairwise"
+    """`pairwise` compares the answers to a prompt, in both orders; `scored` rates each by itself from 1 to 7."""
+    url: str = ""
+    """Address of a server with OpenAI's chat API, such as http://localhost:8000/v1, in place of the input `model`."""
+    served_model: str = ""
+    """The model's name on that server."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The variable of the environment that holds the server's key; the key itself is written nowhere."""
+    max_tokens: int = 16
+    """Tokens of a reply at most; more for a judge that reasons before its verdict."""
+    tries: int = 3
+    """Times that a question is asked until its reply holds a verdict."""
+    rows: int = 32
+    """Questions that are asked at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonOptions:
+    """People at the labelling page, whose rankings are waited for."""
+
+    store: str = ""
+    """The store of labels, a path that ends in .sqlite or a postgresql:// URL; empty takes the run's feedback.sqlite.
+    It is no input, because each ranking changes it, and would have the step redone."""
+    overlap: int = 1
+    """People who rank the answers to each prompt; their scores are averaged."""
+    score_by: Literal["overall", "ranking"] = "overall"
+    """The mark from 1 to 7 of each answer, or the share of the other answers to its prompt that it is ranked above."""
+    every: float = 2.0
+    """Seconds between two looks at the store."""

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -147,7 +148,10 @@ class RolloutBatches:
     def restore(self, state: dict[str, Any]) -> None:
         self.drawn, self.iteration = state["drawn"], state["iteration"]
         self.skipped = set(state["skipped"])
-        self.experience = Experience.restore(state["experience"]) if state["experience"] else None
+        self.experience = None
+        if state["experience"]:
+            experience = Experience.restore(state["experience"])
+            self.experience = replace(experience, episodes=self.rollouts.with_lower_states(experience.episodes))
         self.scale.restore(state["scale"])
         self.kl_coefficient = state["kl_coefficient"]
 

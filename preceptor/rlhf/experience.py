@@ -11,7 +11,7 @@ from there, and every token of the answer, the end of text included, is an actio
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import torch
@@ -46,6 +46,8 @@ class Episodes:
     prompts: list[list[int]]
     answers: list[list[int]]
     pad: int
+    lower_states: list[Tensor] | None = None
+    """Of each document, (tokens, width): what the blocks that no network learns make of it. See `with_states`."""
 
     @property
     def mask(self) -> Tensor:
@@ -68,12 +70,28 @@ class Episodes:
         lengths = [len(document.tokens) for document in documents]
         rows = pack(lengths, max(lengths))
         batch = collate([[documents[item] for item in row] for row in rows], self.pad)
-        return batch, [chosen[item] for row in rows for item in row]
+        order = [chosen[item] for row in rows for item in row]
+        if self.lower_states is not None:
+            batch.tensors["lower_states"] = _scattered(
+                batch["segments"] > 0, torch.cat([self.lower_states[episode] for episode in order]))
+        return batch, order
 
     def _document(self, episode: int) -> Example:
         prompt, answer = self.prompts[episode], self.answers[episode]
         targets = [IGNORE] * (len(prompt) - 1) + answer
         return Example(self.ids[episode], prompt + answer[:-1], targets)
+
+    @torch.no_grad()
+    def with_states(self, function: Callable[[Batch], Tensor], parts: int) -> Self:
+        """The same with the lower states that `function` gives of packed rows (rows, time, width).
+
+        They are a function of the tokens and of weights that never change, so a checkpoint need not hold them.
+        """
+        batch, order = self.packed(range(len(self.ids)))
+        flat = torch.cat([function(part).float().cpu()[part["segments"] > 0] for part in batch.split(parts)])
+        lengths = [len(self.prompts[episode]) + len(self.answers[episode]) - 1 for episode in order]
+        states = dict(zip(order, flat.split(lengths), strict=True))
+        return replace(self, lower_states=[states[episode] for episode in range(len(order))])
 
     @torch.no_grad()
     def measure(self, function: Callable[[Batch], Tensor], parts: int) -> Tensor:
@@ -134,8 +152,8 @@ class Experience:
         actions, mask = batch["targets"] != IGNORE, self.episodes.mask[order]
         weights = token_weights(mask.sum(1), options.averaging, options.max_tokens)
         for name, table in self._tables().items():
-            batch.tensors[name] = _at(actions, table[order][mask])
-        batch.tensors["weights"] = _at(actions, weights[:, None].expand(mask.shape)[mask])
+            batch.tensors[name] = _scattered(actions, table[order][mask])
+        batch.tensors["weights"] = _scattered(actions, weights[:, None].expand(mask.shape)[mask])
         batch.tensors["kl_coefficients"] = actions * self.kl_coefficient
         return batch
 
@@ -168,8 +186,8 @@ class Experience:
         return {name: float(value) for name, value in found.items()}
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which `restore` makes the same experience."""
-        return {"episodes": dict(_fields(self.episodes)),
+        """Tensors and plain values from which `restore` makes the same experience, but for its lower states."""
+        return {"episodes": {**dict(_fields(self.episodes)), "lower_states": None},
                 **{name: value for name, value in _fields(self) if name != "episodes"}}
 
     @classmethod
@@ -178,8 +196,8 @@ class Experience:
         return cls(**{**state, "episodes": Episodes(**state["episodes"])})
 
 
-def _at(places: Tensor, numbers: Tensor) -> Tensor:
-    table = torch.zeros(places.shape)
+def _scattered(places: Tensor, numbers: Tensor) -> Tensor:
+    table = torch.zeros(*places.shape, *numbers.shape[1:])
     table[places] = numbers
     return table
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from preceptor.learn.options import FitOptions
+from preceptor.learn.options import AdapterOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingOptions(FitOptions):
+class RankingOptions(AdapterOptions):
     """What all algorithms share that learn from rankings. One pass, as for a reward model: more overfit."""
 
     rows: int = 8
@@ -105,7 +105,7 @@ class IlqlOptions(RankingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionOptions(FitOptions):
+class SelectionOptions(AdapterOptions):
     """What the algorithms share that write answers once, choose among them by reward, and learn from the choice."""
 
     answers: int = 8

@@ -7,13 +7,13 @@ of it: `clip` in a step that has no ratio to clip is an error.
 from dataclasses import dataclass
 from typing import Literal
 
-from preceptor.learn.options import FitOptions
+from preceptor.learn.options import AdapterOptions
 
 Estimator = Literal["none", "k1", "k2", "k3", "exact"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnlineOptions(FitOptions):
+class OnlineOptions(AdapterOptions):
     """How many answers are sampled, what they are paid, and what holds the policy near where it began."""
 
     iterations: int = 25
@@ -52,6 +52,8 @@ class OnlineOptions(FitOptions):
     """Weight of the mean token loss on pretraining text against the mean token loss of the policy; 0 mixes none in."""
     ptx_rows: int = 8
     """Packed rows of pretraining text, as wide as the model's context, in each optimiser step."""
+    frozen_layers: int = 0
+    """Lowest blocks, with the embeddings, that no network learns and all share; read once an iteration."""
     learning_rate: float = 1e-4
     """Peak learning rate of the policy, for a million weights (InstructGPT: about 1e-5, for a thousand million)."""
     schedule: Literal["cosine", "linear", "constant"] = "constant"

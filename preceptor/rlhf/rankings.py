@@ -21,6 +21,7 @@ from preceptor.data.records import Comparison
 from preceptor.learn.fit import Loss, autocast, fit
 from preceptor.losses.likelihood import selected_log_probs
 from preceptor.metrics.rankings import accuracy
+from preceptor.models.adapters import add_adapter
 from preceptor.models.attention import shared_prompt_mask
 from preceptor.models.causal import (
     context_length,
@@ -80,6 +81,7 @@ def learn(step: Step, loss: Loss, score: Score, *, reference: bool,
     options: RankingOptions = step.options
     folder = model_folder(step.input("policy"))
     tokenizer, policy = load_tokenizer(folder), load_causal(folder)
+    add_adapter(policy, options.adapter, options.lora_rank, options.lora_alpha)
     encoder = AnswerEncoder(tokenizer, context_length(policy))
     prompts = training_rankings(step, encoder)
     if reference:

@@ -12,12 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 from preceptor.data.batches import IGNORE, Batch
 from preceptor.losses.divergence import full_kl
-from preceptor.losses.likelihood import entropy, selected_log_probs, token_log_probs
+from preceptor.losses.likelihood import HELD, entropy, selected_log_probs, token_log_probs
 from preceptor.models.causal import hidden_states
 from preceptor.models.scalar import offset, token_values
 from preceptor.rlhf.networks import Networks
-
-CHUNK = 4096  # rows whose logits are held at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,15 @@ def read_policy(networks: Networks, batch: Batch, temperature: float, *, whole: 
     if not (whole or against_reference or networks.mask):
         return Reading(answer_log_probs(networks.policy, batch, temperature))
     chosen = actions(batch)
-    policy, mask, reference = networks.policy, networks.mask, networks.reference
+    policy, mask = networks.policy, networks.mask
     inputs = [batch["targets"][chosen], hidden_states(policy, batch)[chosen]]
     with torch.no_grad():
         inputs.append(mask.hidden(batch)[chosen] if mask else inputs[0])
-        inputs.append(hidden_states(reference, batch)[chosen] if against_reference else inputs[0])
+        if against_reference:
+            with networks.as_reference() as reference:
+                inputs.append(hidden_states(reference, batch)[chosen])
+        else:
+            inputs.append(inputs[0])
 
     def rows(targets: Tensor, hidden: Tensor, mask_hidden: Tensor, reference_hidden: Tensor) -> Tensor:
         logits = _logits(policy, hidden) / temperature
@@ -65,9 +67,10 @@ def read_policy(networks: Networks, batch: Batch, temperature: float, *, whole: 
             columns.append(full_kl(logits, _logits(reference, reference_hidden).detach() / temperature))
         return torch.stack(columns, 1)
 
-    table = rows(*inputs) if len(inputs[0]) <= CHUNK else torch.cat([
+    chunk = max(1, HELD // len(policy.get_output_embeddings().weight))
+    table = rows(*inputs) if len(inputs[0]) <= chunk else torch.cat([
         checkpoint(rows, *part, use_reentrant=False, preserve_rng_state=False)
-        for part in zip(*(tensor.split(CHUNK) for tensor in inputs), strict=True)])
+        for part in zip(*(tensor.split(chunk) for tensor in inputs), strict=True)])
     return Reading(*table.unbind(1))
 
 

@@ -15,6 +15,7 @@ from preceptor.data.records import Prompt
 from preceptor.data.reward import Reward
 from preceptor.generate.decoder import Answer, Decoder, Request, Sampling
 from preceptor.learn.fit import autocast
+from preceptor.models.trunk import lower_states
 from preceptor.rlhf.experience import Algorithm, Episodes, Experience
 from preceptor.rlhf.networks import Networks
 from preceptor.rlhf.options import OnlineOptions
@@ -86,19 +87,30 @@ class Rollouts:
         answers, options = scored.answers, self.options
         episodes = Episodes([prompt.id for prompt in scored.prompts], [answer.prompt_tokens for answer in answers],
                             [answer.response.token_ids for answer in answers], self.pad)
+        episodes = self.with_lower_states(episodes)
         value = self.networks.value
         log_probs = episodes.padded([answer.log_probs for answer in answers])
         if self.rough:  # else the ratio would begin off 1 by the rounding of bfloat16
             sampled, log_probs = log_probs, self._measure(self._log_probs, episodes)
             self._compare(sampled, log_probs, episodes.mask)
+        with self.networks.as_reference() as reference:
+            reference_log_probs = self._measure(
+                partial(answer_log_probs, reference, temperature=options.temperature), episodes)
         return Experience.estimate(
             episodes, scores=torch.tensor(scored.scores, dtype=torch.float32), paid=paid, ended=scored.ended,
             log_probs=log_probs,
-            reference_log_probs=self._measure(
-                partial(answer_log_probs, self.networks.reference, temperature=options.temperature), episodes),
+            reference_log_probs=reference_log_probs,
             values=self._measure(partial(answer_values, value), episodes) if value else None,
             exact=self._measure(self._exact, episodes) if options.kl_reward == "exact" else None,
             algorithm=self.algorithm, options=options, kl_coefficient=kl_coefficient)
+
+    def with_lower_states(self, episodes: Episodes) -> Episodes:
+        """The episodes with what the shared blocks make of them, where there are any: the only time they are read."""
+        if not self.networks.frozen_layers:
+            return episodes
+        with autocast(self.options.precision, self._device):
+            return episodes.with_states(
+                lambda batch: lower_states(self.networks.policy, batch.to(self._device)), self._parts)
 
     @property
     def rough(self) -> bool:
@@ -135,6 +147,9 @@ class Rollouts:
 
     def _measure(self, function: Callable[..., Tensor], episodes: Episodes) -> Tensor:
         """As the update will: in its precision, and in passes no larger, so that no more memory is needed than that."""
-        parts = self.options.minibatches * self.options.micro_batches
         with autocast(self.options.precision, self._device):
-            return episodes.measure(lambda batch: function(batch=batch.to(self._device)), parts)
+            return episodes.measure(lambda batch: function(batch=batch.to(self._device)), self._parts)
+
+    @property
+    def _parts(self) -> int:
+        return self.options.minibatches * self.options.micro_batches

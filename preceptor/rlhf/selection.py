@@ -12,13 +12,14 @@ from preceptor.data.batches import IGNORE, Example
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Conversation, Prompt, Response
+from preceptor.feedback.rewards import open_reward
 from preceptor.generate.decoder import Request, Sampling, in_order
 from preceptor.generate.local import LocalDecoder
 from preceptor.learn.fit import fit
 from preceptor.learn.language import language_loss
+from preceptor.models.adapters import add_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.reward_model import AnswerEncoder
-from preceptor.models.rewards import load_reward
 from preceptor.rlhf.offline_options import SelectionOptions
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
@@ -40,6 +41,7 @@ def learn_from_chosen(step: Step, select: Select) -> None:
     answers = _scored_answers(step, policy, tokenizer, prompts)
     chosen = choose(prompts, answers, options, select, step.seed)
     write_jsonl(step.folder / "chosen.jsonl", (_conversation(prompt, answer) for prompt, answer in chosen))
+    add_adapter(policy, options.adapter, options.lora_rank, options.lora_alpha)  # what wrote the answers had none
     encoder = AnswerEncoder(tokenizer, context_length(policy))
     examples = [answer_example(encoder, prompt, answer) for prompt, answer in chosen]
     batches = PackedBatches(examples, rows=options.rows, length=encoder.context, pad=encoder.pad, seed=step.seed,
@@ -65,7 +67,8 @@ def _scored_answers(step: Step, policy: Any, tokenizer: Any, prompts: Sequence[P
         if decoder.truncated:
             step.say(f"{decoder.truncated} of {len(requests)} requests lost the beginning of their prompt to fit the "
                      "context")
-        scores = load_reward(step.input("reward")).score([request.prompt for request in requests], answers)
+        reward = open_reward(step.input("reward"), say=step.say)
+        scores = reward.score([request.prompt for request in requests], answers)
         write_jsonl(path, (_with_score(answer, score) for answer, score in zip(answers, scores, strict=True)))
     return read_jsonl(path, Response)
 

@@ -8,11 +8,14 @@ from torch import nn
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Document, Prompt
+from preceptor.feedback.rewards import open_reward
 from preceptor.generate.local import LocalDecoder
 from preceptor.learn.fit import Term, fit
+from preceptor.models.adapters import add_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
-from preceptor.models.rewards import load_reward, trained_folder
+from preceptor.models.rewards import trained_folder
 from preceptor.models.scalar import load_scalar, scalar_from_causal
+from preceptor.models.trunk import freeze_lower, has_lower_part_of, share_trunk
 from preceptor.rlhf.batches import RolloutBatches
 from preceptor.rlhf.experience import Algorithm
 from preceptor.rlhf.loss import ptx_loss
@@ -35,12 +38,13 @@ def run(step: Step) -> None:
     tokenizer = load_tokenizer(folder)
     networks = _networks(step, tokenizer)
     prompts = read_jsonl(step.input("prompts"), Prompt)
-    _report_long_prompts(step, prompts, tokenizer, networks.reference)
+    _report_long_prompts(step, prompts, tokenizer, networks.policy)
     writer = MaskedPolicy(networks.policy, networks.mask) if networks.mask else networks.policy
     rollouts = Rollouts(networks, LocalDecoder(writer, tokenizer, rows=options.episodes),
-                        load_reward(step.input("reward")), algorithm, options, tokenizer.pad_token_id)
+                        open_reward(step.input("reward"), say=step.say), algorithm, options, tokenizer.pad_token_id)
     batches = RolloutBatches(rollouts, prompts, options, step.seed)
     step.plan(**{f"{name}_parameters": parameter_count(network) for name, network in networks.named_children()},
+              learned_parameters=sum(one.numel() for one in networks.parameters() if one.requires_grad),
               prompts=len(prompts), iterations=options.iterations, episodes=options.iterations * options.episodes,
               optimiser_steps_an_iteration=batches.steps_per_iteration, optimiser_steps=batches.total)
     average = fit(networks, batches, batches.loss, options, folder=step.folder, log=step.log,
@@ -87,19 +91,37 @@ def _check_options(step: Step) -> None:
 def _networks(step: Step, tokenizer: Any) -> Networks:
     options: OnlineOptions = step.options
     folder = model_folder(step.input("policy"))
-    policy, reference = load_causal(folder), load_causal(folder)
-    value = _value_network(step, tokenizer) if isinstance(options, CriticOptions) else None
+    policy, reference = load_causal(folder), None if options.adapter != "none" else load_causal(folder)
+    if options.frozen_layers:
+        freeze_lower(policy, options.frozen_layers)
+    value = _value_network(step, tokenizer, policy) if isinstance(options, CriticOptions) else None
+    for network in (reference, value):
+        if options.frozen_layers and network is not None:
+            share_trunk(network, policy)
+    add_adapter(policy, options.adapter, options.lora_rank, options.lora_alpha, first=options.frozen_layers)
+    if value is not None:
+        add_adapter(value, options.adapter, options.lora_rank, options.lora_alpha)
+        value.score.requires_grad_(True)
     mask = (NucleusMask(policy, options.mask_top_p, options.temperature) if isinstance(options, NlpoOptions)
             else None)
     return Networks(policy, reference, value, mask)
 
 
-def _value_network(step: Step, tokenizer: Any) -> nn.Module:
-    """The reward model as the value network's beginning (InstructGPT, C.4), where it reads the policy's tokens."""
+def _value_network(step: Step, tokenizer: Any, policy: nn.Module) -> nn.Module:
+    """The reward model as the value network's beginning (InstructGPT, C.4), where it reads the policy's tokens.
+
+    With `frozen_layers` it must also have the policy's lower blocks, which only one has that did not learn them.
+    """
     folder = trained_folder(step.input("reward"))
-    if folder is not None and fingerprint(load_tokenizer(folder)) == fingerprint(tokenizer):
-        return load_scalar(folder)
-    why = "the reward is a program" if folder is None else "the reward model has another vocabulary"
+    if folder is None:
+        why = "the reward is no model with a value for each token"
+    elif fingerprint(load_tokenizer(folder)) != fingerprint(tokenizer):
+        why = "the reward model has another vocabulary"
+    else:
+        value = load_scalar(folder)
+        if not step.options.frozen_layers or has_lower_part_of(value, policy):
+            return value
+        why = "the reward model has other weights in the blocks that are shared"
     step.say(f"{why}, so the value network starts from the policy")
     return scalar_from_causal(model_folder(step.input("policy")), step.seed)
 

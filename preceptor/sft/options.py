@@ -1,12 +1,12 @@
-"""Options of the stages `sft` and `select`."""
+"""Options of the stages `sft`, `select` and `context_distillation`."""
 
 from dataclasses import dataclass
 
-from preceptor.learn.options import LanguageOptions
+from preceptor.learn.options import AdapterOptions, FitOptions, LanguageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftOptions(LanguageOptions):
+class SftOptions(LanguageOptions, AdapterOptions):
     """How a model learns from demonstrations. Epochs, dropout and schedule are those of InstructGPT, appendix C.1."""
 
     epochs: int = 16
@@ -33,3 +33,25 @@ class SelectOptions:
     """An answer is cut after this many tokens."""
     rows: int = 64
     """Sequences that are decoded, scored or measured at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationOptions(FitOptions):
+    """How a context is distilled into the weights."""
+
+    prompts: int = 0
+    """Prompts that the model with the context answers, the first of the file; 0 takes all."""
+    answers: int = 1
+    """Answers to each prompt."""
+    temperature: float = 1.0
+    """Divides the logits when the answers are drawn."""
+    max_tokens: int = 48
+    """An answer is cut after this many tokens."""
+    decode_rows: int = 64
+    """Answers that are written at once."""
+    rows: int = 8
+    """Answers in a batch."""
+    epochs: int = 1
+    """Passes over the answers."""
+    learning_rate: float = 1e-4
+    """Peak learning rate of AdamW, for a million weights."""

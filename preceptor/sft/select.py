@@ -13,11 +13,12 @@ from typing import Any
 from preceptor.data.batches import Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Conversation, Prompt
+from preceptor.feedback.rewards import open_reward
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.metrics.intervals import bootstrap_mean
 from preceptor.models.causal import context_length, load_causal
-from preceptor.models.rewards import AnyReward, load_reward
+from preceptor.models.rewards import AnyReward
 from preceptor.run.files import read_json, write_json
 from preceptor.run.step import Step
 from preceptor.sft.answers import answer_examples, answer_likelihood
@@ -74,7 +75,7 @@ def _prepare(step: Step, first: Path) -> _Trial:
     demonstrations = []
     if "validation" in step.inputs:
         demonstrations = answer_examples(step, tokenizer, read_jsonl(step.input("validation"), Conversation), length)
-    reward = load_reward(step.input("reward"), rows=step.options.rows)
+    reward = open_reward(step.input("reward"), step.options.rows, step.say)
     requests = _requests(step.options, step.seed, read_jsonl(step.input("prompts"), Prompt))
     return _Trial(requests, reward, demonstrations, length, step.options.rows, step.seed)
 

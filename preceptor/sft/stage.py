@@ -6,6 +6,7 @@ from preceptor.data.records import Conversation
 from preceptor.generate.continuation import continuations
 from preceptor.learn.degeneration import degeneration_terms, language_objective
 from preceptor.learn.fit import fit
+from preceptor.models.adapters import add_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
@@ -20,6 +21,7 @@ def run(step: Step) -> None:
     options = step.options
     source = model_folder(step.input("model"))
     tokenizer, model = load_tokenizer(source), load_causal(source)
+    add_adapter(model, options.adapter, options.lora_rank, options.lora_alpha)
     context = context_length(model)
     length = options.length or context
     if length > context:

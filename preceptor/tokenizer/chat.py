@@ -82,8 +82,10 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
     """A demonstration as an example: targets are the assistant's tokens and the ends of its messages, and only those.
 
     Raises:
-        UserError: no message is the assistant's, or the template rewrites earlier messages when later ones come.
+        UserError: no message is the assistant's or the first one is, a message spells a special token, or the template
+            rewrites earlier messages when later ones come.
     """
+    _refuse_unclear(tokenizer, conversation)
     tokens: list[int] = []
     counted: list[bool] = []
     done = ""
@@ -98,12 +100,27 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
         given, answer = encode_text(tokenizer, before[len(done):]), _answer_tokens(tokenizer, after[len(before):])
         tokens += given + answer
         counted += [False] * len(given) + [True] * len(answer)
-        done = after
+        _, end, behind = after[len(before):].partition(tokenizer.eos_token)
+        done = after[:len(after) - len(behind)] if end else after  # what follows the end belongs to the next prompt
     if not any(counted):
         raise UserError(f"Conversation '{conversation.id}' has no message of the assistant's.",
                         "Add the answer, or leave the record out.")
     targets = [token if counts else IGNORE for token, counts in zip(tokens[1:], counted[1:])] + [IGNORE]
     return Example(conversation.id, tokens, targets)
+
+
+def _refuse_unclear(tokenizer: Any, conversation: Conversation) -> None:
+    """Text that spells a special token becomes that token: it would end an answer early, or begin one in a question.
+    An answer to nothing has no prompt, which templates need."""
+    if conversation.messages[0]["role"] == "assistant":
+        raise UserError(f"Conversation '{conversation.id}' begins with the assistant.",
+                        "Put the message that it answers in front, or leave its first message out.")
+    for message in conversation.messages:
+        if isinstance(message["content"], str):
+            spelled = [mark for mark in tokenizer.all_special_tokens if mark in message["content"]]
+            if spelled:
+                raise UserError(f"A message of conversation '{conversation.id}' spells the special token "
+                                f"'{spelled[0]}'.", "Write it otherwise, or leave the record out.")
 
 
 def _answer_tokens(tokenizer: Any, text: str) -> list[int]:

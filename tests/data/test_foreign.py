@@ -5,13 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from preceptor.data.foreign import comparison_of, conversation_of, document_of
+from preceptor.data.foreign import comparison_of, conversations_of, document_of
 from preceptor.data.records import Comparison, Conversation, Document, Prompt, Response
 from preceptor.run.errors import UserError
 
 USER, ANSWER = {"role": "user", "content": "谁养蜂？"}, {"role": "assistant", "content": "诺拉。"}
 OWN = {"prompt": {"id": "p", "messages": [USER]}, "responses": [{"text": "a"}, {"text": "b"}], "ranking": [[1], [0]],
        "labeler": "ann", "kind": "person"}
+
+
+def conversation_of(row: dict, id: str, source: str) -> tuple[Conversation, set[str]]:
+    """The one conversation of a row with one answer."""
+    [conversation], ignored = conversations_of(row, id, source)
+    return conversation, ignored
 
 
 def test_documents_keep_what_they_say_of_themselves() -> None:
@@ -69,17 +75,17 @@ def test_our_own_comparisons_are_read_strictly() -> None:
     (document_of, {"txt": "a"}, "cannot be made of the fields txt"),
     (document_of, {"text": " "}, "empty or not text"),
     (document_of, {"text": "a", "source": ["b"]}, "'source' must be text, not list"),
-    (conversation_of, {"question": "a", "answer": "b"}, "fields answer, question"),
+    (conversation_of, {"query": "a", "reply": "b"}, "fields query, reply"),
     (conversation_of, {}, r"\(none\)"),
     (conversation_of, {"messages": [USER]}, "does not end with an answer"),
     (conversation_of, {"messages": [USER, {**ANSWER, "content": ""}]}, "does not end with an answer"),
-    (conversation_of, {"messages": [ANSWER]}, "no prompt"),
-    (conversation_of, {"messages": [USER, {**ANSWER, "weight": 1}]}, "exactly 'role' and 'content'"),
+    (conversation_of, {"messages": [ANSWER, USER, ANSWER]}, "no prompt"),
+    (conversation_of, {"messages": [USER, {**ANSWER, "name": "x"}]}, "exactly 'role' and 'content'"),
     (conversation_of, {"messages": [{"role": "human", "content": "a"}, ANSWER]}, "Unknown role 'human'"),
     (conversation_of, {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}, ANSWER]}, "be text"),
     (conversation_of, {"instruction": "a", "input": 3, "output": "b"}, "must be text"),
     (conversation_of, {"prompt": "a", "completion": None}, "'completion' must be text"),
-    (conversation_of, {"prompt": [], "completion": "b"}, "'prompt' must be text"),
+    (conversation_of, {"prompt": "", "completion": "b"}, "'prompt' must be text"),
     (comparison_of, {"prompt": "a", "chosen": "b"}, "Give 'prompt' with 'chosen' and 'rejected'"),
     (comparison_of, {"prompt": "a", "candidates": ["b"]}, "at least two answers"),
     (comparison_of, {"prompt": "a", "candidates": "bc"}, "at least two answers"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preceptor.data.foreign import conversation_of
+from preceptor.data.foreign import conversations_of
 from preceptor.data.sources import passages, read_documents, read_records
 from preceptor.run.errors import UserError
 
@@ -39,7 +39,7 @@ def test_ids_that_files_share_are_made_unique_and_counted(tmp_path: Path) -> Non
         (tmp_path / f"{name}.jsonl").write_text(_lines(*({"id": n, "prompt": name, "completion": "c"} for n in (0, 1))),
                                                 encoding="utf-8")
     noted: Counter[str] = Counter()
-    records = read_records(tmp_path, conversation_of, noted)
+    records = read_records(tmp_path, conversations_of, noted)
     assert len({record.id for record in records}) == 4 and [record.id for record in records[:2]] == ["0", "1"]
     assert noted == {"repeated ids made unique": 2}
 
@@ -54,14 +54,14 @@ def test_a_bad_line_is_named_by_file_number_and_reason(tmp_path: Path, content: 
     path = tmp_path / "d.jsonl"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=said) as caught:
-        read_records(path, conversation_of, Counter())
+        read_records(path, conversations_of, Counter())
     assert str(path) in caught.value.cause
 
 
 def test_folders_and_texts_of_no_use_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b", encoding="utf-8")
     with pytest.raises(UserError, match="has no file that ends in .jsonl, .jsonl.gz"):
-        read_records(tmp_path, conversation_of, Counter())
+        read_records(tmp_path, conversations_of, Counter())
     (tmp_path / "latin.txt").write_bytes("h\xf4tel".encode("latin-1"))
     with pytest.raises(UserError, match="is not UTF-8 text: .* at byte 1"):
         read_documents(tmp_path, 100, Counter())

@@ -87,13 +87,14 @@ def test_half_precision_is_widened_before_the_logarithm():
 
 @pytest.mark.parametrize("chunk", [1, 3, 10, 100])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_selected_log_probs_and_gradients_equal_the_plain_way(chunk, temperature):
+@pytest.mark.parametrize("held", [0, 60])
+def test_selected_log_probs_and_gradients_equal_the_plain_way(chunk, temperature, held):
     hidden = random(10, 4).requires_grad_()
     weight, bias = random(6, 4, seed=1).requires_grad_(), random(6, seed=2).requires_grad_()
     targets, cotangent = random_ids(6, 10), random(10, seed=3)
     plain = ((hidden @ weight.T + bias) / temperature).log_softmax(-1)[torch.arange(10), targets]
     expected = torch.autograd.grad((plain * cotangent).sum(), [hidden, weight, bias])
-    found = selected_log_probs(hidden, weight, targets, temperature, bias, chunk)
+    found = selected_log_probs(hidden, weight, targets, temperature, bias, chunk, held)
     gradients = torch.autograd.grad((found * cotangent).sum(), [hidden, weight, bias])
     torch.testing.assert_close(found, plain, atol=1e-12, rtol=0)
     for gradient, reference in zip(gradients, expected):
@@ -127,6 +128,30 @@ def test_chunks_bound_the_logits_in_forward_and_backward():
         selected_log_probs(hidden, weight, targets, chunk=8).sum().backward()
     assert plain.elements == 64 * 50
     assert chunked.elements == 8 * 50
+
+
+@pytest.mark.parametrize(("held", "kept"), [(64 * 50 - 1, 0), (64 * 50, 64 * 50)])
+def test_what_is_kept_for_the_backward_pass_is_bounded(held, kept):
+    hidden, weight, targets = random(64, 2).requires_grad_(), random(50, 2, seed=1), random_ids(50, 64)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: saved.append(one.shape) or one, lambda one: one):
+        selected_log_probs(hidden, weight, targets, chunk=8, held=held)
+    assert sum(shape.numel() for shape in saved if shape[-1:] == (50,)) == kept
+
+
+def test_half_precision_has_the_gradients_of_autocast():
+    """Against the plain way under autocast, whose products are in bfloat16 too."""
+    weight, targets = random(50, 8, seed=1).float().requires_grad_(), random_ids(50, 64)
+    hidden = random(64, 8).float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = selected_log_probs(hidden, weight, targets, chunk=16)
+        plain = token_log_probs(hidden @ weight.T, targets)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, plain, atol=1e-6, rtol=0)
+    for one, other in zip(torch.autograd.grad(found.sum(), [hidden, weight]),
+                          torch.autograd.grad(plain.sum(), [hidden, weight])):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, atol=0.05, rtol=0.02)
 
 
 def test_selected_cross_entropy_is_the_full_one_at_the_labels_only():

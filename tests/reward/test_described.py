@@ -86,7 +86,7 @@ steps:
     run_recipe(load_recipe(str(tmp_path / "recipe.yaml")), tmp_path / "run")
     answers = (tmp_path / "run" / "01-policy" / "answers.jsonl").read_text()
     assert '"reward": 1.0' in answers and '"reward": 0.0' in answers
-    assert "the reward is a program, so the value network starts from the policy" in capsys.readouterr().err
+    assert "no model with a value for each token, so the value network starts from" in capsys.readouterr().err
     code.write_text("def score(prompt, response):\n    return 5.0 * ('blue' in response.text)\n")
     manifest = read_json(tmp_path / "run" / "run.json")
     run_recipe(load_recipe(str(tmp_path / "recipe.yaml")), tmp_path / "run")

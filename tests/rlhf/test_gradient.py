@@ -12,6 +12,7 @@ from preceptor.rlhf.networks import Networks
 from preceptor.rlhf.options import A2cOptions, GrpoOptions, NlpoOptions, OnlineOptions, PpoOptions, RlooOptions
 from preceptor.rlhf.reading import answer_log_probs, read_policy
 from tests.rlhf.tiny import (
+    VOCABULARY,
     algorithm_of,
     tiny_episodes,
     tiny_experience,
@@ -139,7 +140,7 @@ def test_chunks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         return [reading.log_probs, reading.entropy, reading.divergence, gradient(networks.policy, total)]
 
     whole = read()
-    monkeypatch.setattr("preceptor.rlhf.reading.CHUNK", 4)
+    monkeypatch.setattr("preceptor.rlhf.reading.HELD", 4 * VOCABULARY)
     for found, expected in zip(read(), whole, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 

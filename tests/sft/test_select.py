@@ -27,7 +27,7 @@ class StubReward:
     calls: list[tuple[list[Prompt], list[Any]]] = []
     truncated = 0
 
-    def __init__(self, folder: Path, rows: int) -> None:
+    def __init__(self, folder: Path, rows: int, say: Callable[[str], None]) -> None:
         self.calls.clear()
 
     def score(self, prompts: list[Prompt], responses: list[Any]) -> list[float]:
@@ -39,7 +39,7 @@ class StubReward:
 def inputs(tmp_path: Path, family_folder: Callable[[str], Path], tokenizer: Any, demonstrations: Path,
            monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """Three epochs that write the letter seldom, often, and never, by what is added to its embedding's direction."""
-    monkeypatch.setattr(select, "load_reward", StubReward)
+    monkeypatch.setattr(select, "open_reward", StubReward)
     letter = tokenizer.convert_tokens_to_ids(COUNTED)
     for epoch, push in ((1, 0.0), (2, 4.0), (10, -4.0)):
         model = load_causal(family_folder("llama"))

@@ -99,3 +99,33 @@ def test_a_run_that_died_while_it_saved_an_epoch_goes_on_to_the_same_bits(
 def test_rows_longer_than_the_context_are_refused(make_step: Callable[..., Step], inputs: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="Rows of 65 tokens do not fit the model's context of 64"):
         stage.run(make_step("sft", inputs, SftOptions(length=65)))
+
+
+def test_an_adapter_is_merged_into_every_epoch_and_resumes_to_the_same_bits(
+        make_step: Callable[..., Step], inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from preceptor.learn import fit as loop
+    options = SftOptions(**SHORT, adapter="lora", lora_rank=2, learning_rate=3e-2)
+    whole, stopped = make_step("whole", inputs, options), make_step("stopped", inputs, options)
+    torch.manual_seed(1)
+    stage.run(whole)
+    one_step, calls = loop._one_step, []
+
+    def stopping(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 6:
+            raise InterruptedError
+        return one_step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_one_step", stopping)
+        torch.manual_seed(1)
+        with pytest.raises(InterruptedError):
+            stage.run(stopped)
+    torch.manual_seed(2)
+    stage.run(stopped)
+    assert hash_path(stopped.folder / "model") == hash_path(whole.folder / "model")
+    plain = load_causal(inputs["model"])
+    for folder in (whole.folder / "epoch-01", whole.folder / "model"):
+        assert load_causal(folder).state_dict().keys() == plain.state_dict().keys()
+    losses = [line["validation_loss"] for line in logged(whole).values() if "epoch" in line]
+    assert losses[-1] < losses[0]

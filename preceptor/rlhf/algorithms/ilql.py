@@ -20,6 +20,7 @@ from preceptor.data.ranked import AnswerTokens, RankedBatches, RankedPrompt, ans
 from preceptor.learn.fit import fit
 from preceptor.losses.implicit_q import conservative_loss, follow, implicit_policy, q_loss, value_loss
 from preceptor.losses.likelihood import selected_log_probs
+from preceptor.models.adapters import add_adapter
 from preceptor.models.attention import shared_prompt_mask
 from preceptor.models.causal import context_length, hidden_states, load_causal, model_folder, save_model
 from preceptor.models.reward_model import AnswerEncoder
@@ -52,7 +53,9 @@ def run(step: Step) -> None:
     """Read `policy` and `comparisons`; write model/ and results.json."""
     options: IlqlOptions = step.options
     folder = model_folder(step.input("policy"))
-    tokenizer, model = load_tokenizer(folder), ValuedModel(load_causal(folder))
+    tokenizer, policy = load_tokenizer(folder), load_causal(folder)
+    add_adapter(policy, options.adapter, options.lora_rank, options.lora_alpha)
+    model = ValuedModel(policy)
     encoder = AnswerEncoder(tokenizer, context_length(model["policy"]))
     prompts = [rewarded(one) for one in training_rankings(step, encoder)]
     batches = RankedBatches(prompts, rows=options.rows, epochs=options.epochs, pad=encoder.pad, seed=step.seed)
