@@ -113,7 +113,7 @@ def cleaned(pages: Sequence[str]) -> list[str]:
 
 def compared(clean: Sequence[str], held_out: Sequence[str], steps: int, seed: int) -> dict[str, Any]:
     """Train on both sides; bits per byte of each on the held-out passages."""
-    from preceptor.tokenizer.bpe import train_bpe
+    from preceptor.tokenizer.train import train_bpe
     raw = crawled(clean, seed)
     kept = cleaned(raw)
     tokenizer = train_bpe([*raw, *kept], 2000, 3_000_000)  # one vocabulary, so that tokens are the same unit

@@ -15,7 +15,7 @@ from preceptor.data.packing import PackedBatches
 from preceptor.learn.language import language_loss, total_nats
 from preceptor.metrics.language import bits_per_byte
 from preceptor.models.causal import build_llama
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 CONTEXT, STEPS, ROWS = 96, 240, 8
 PASSAGE = 480  # letters

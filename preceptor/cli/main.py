@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     repetition.add_argument("target", type=Path, metavar="FILE_OR_MODEL", help="texts (.jsonl or plain), or a folder")
     repetition.add_argument("--prompts", type=Path, help="of a model: prompts (.jsonl) whose answers are measured")
     repetition.add_argument("--texts", type=Path, help="of a model: human texts on which its predictions are measured")
+    repetition.add_argument("--reference", type=Path, help="of a model: another, for coherence and MAUVE (--texts)")
     repetition.add_argument("--set", action="append", default=[], metavar="option=value", help="decoding option")
     repetition.add_argument("--json", action="store_true", help="print one JSON object")
     repetition.set_defaults(command=_measure_repetition)
@@ -88,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("out", type=Path, help="the file to write")
     again.add_argument("--threshold", type=float, default=0.7, help="similarity from which texts are the same (0.7)")
     again.set_defaults(command=_filter_repetition)
+
+    export = commands.add_parser("export", help="write a model as an ONNX graph, compared with PyTorch")
+    export.add_argument("model", type=Path, help="folder of a step or of a model: causal, reward model or encoder")
+    export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    export.set_defaults(command=_export)
 
     _add_label(commands)
     add_data(commands)
@@ -213,7 +219,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _measure_repetition(options: argparse.Namespace) -> None:
     from preceptor.cli.measure import measure_repetition
-    measure_repetition(options.target, options.prompts, options.texts, options.set, options.json)
+    measure_repetition(options.target, options.prompts, options.texts, options.set, options.json, options.reference)
 
 
 def _measure_length(options: argparse.Namespace) -> None:
@@ -241,6 +247,11 @@ def _tune_tokenizer(options: argparse.Namespace) -> None:
 def _filter_repetition(options: argparse.Namespace) -> None:
     from preceptor.cli.filter import filter_repetition
     filter_repetition(options.file, options.out, options.threshold)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from preceptor.cli.export import export_model
+    export_model(options.model, options.to)
 
 
 def _label(options: argparse.Namespace) -> None:

@@ -11,8 +11,9 @@ from preceptor.run.errors import UserError
 
 
 def measure_repetition(target: Path, prompts: Path | None, texts: Path | None, settings: Sequence[str],
-                       as_json: bool) -> None:
-    """Measure a file of texts, or a model on prompts (`--prompts`) and on human texts (`--texts`).
+                       as_json: bool, reference: Path | None = None) -> None:
+    """Measure a file of texts, or a model on prompts (`--prompts`) and on human texts (`--texts`), or both under a
+    model that did not write the answers (`--reference`).
 
     Raises:
         UserError: nothing can be measured, and what to do.
@@ -23,23 +24,28 @@ def measure_repetition(target: Path, prompts: Path | None, texts: Path | None, s
         if prompts is None and texts is None:
             raise UserError(f"A model is measured on something, and nothing is given for '{target}'.",
                             "Give --prompts FILE to measure its answers, --texts FILE to measure its predictions.")
-        figures = _of_model(target, prompts, texts, settings)
+        if reference and prompts is None:
+            raise UserError("--reference judges answers, and there are no prompts to answer.",
+                            "Give --prompts FILE, or leave out --reference.")
+        figures = _of_model(target, prompts, texts, settings, reference)
     else:
-        if prompts or texts or settings:
-            raise UserError("--prompts, --texts and --set are for models.", "Leave them out, or name a model folder.")
+        if prompts or texts or settings or reference:
+            raise UserError("--prompts, --texts, --reference and --set are for models.",
+                            "Leave them out, or name a model folder.")
         from preceptor.evaluate.repetition import measure_texts, read_answers
         figures = measure_texts(read_answers(target))
     print(json.dumps(figures) if as_json else table(figures))
 
 
-def _of_model(folder: Path, prompts: Path | None, texts: Path | None, settings: Sequence[str]) -> dict[str, Any]:
+def _of_model(folder: Path, prompts: Path | None, texts: Path | None, settings: Sequence[str],
+              reference: Path | None) -> dict[str, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     from preceptor.evaluate.repetition import measure_answers, measure_predictions
     disable_progress_bar()
     figures: dict[str, Any] = {}
     if prompts:
-        figures |= measure_answers(folder, prompts, sampling_of(settings))
+        figures |= measure_answers(folder, prompts, sampling_of(settings), reference=reference, human=texts)
     if texts:
         figures |= measure_predictions(folder, texts)
     return figures

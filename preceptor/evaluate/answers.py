@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from preceptor.data.records import Prompt, Record, Response
 from preceptor.data.reward import Reward
-from preceptor.generate.decoder import Answer, Request, Sampling
+from preceptor.generate.decoder import Answer, Request, Sampling, in_order
 from preceptor.generate.local import LocalDecoder
 from preceptor.run.progress import Progress
 from preceptor.village.oracle import Oracle
@@ -33,11 +33,7 @@ def ask(decoder: LocalDecoder, prompts: Sequence[Prompt], sampling: Sampling, se
         progress: Progress) -> list[Answer]:
     """One answer to each prompt, in the order of the prompts. Every model draws with the same seed for a prompt."""
     requests = [Request(prompt, sampling, seed + number) for number, prompt in enumerate(prompts)]
-    answers: dict[int, Answer] = {}
-    for index, answer in decoder.generate(requests):
-        answers[index] = answer
-        progress.update(len(answers))
-    return [answers[index] for index in range(len(prompts))]
+    return in_order(decoder, requests, progress)
 
 
 def as_text(answer: Answer) -> Answer:

@@ -12,8 +12,10 @@ from preceptor.data.batches import IGNORE, Example, collate
 from preceptor.data.jsonl import read_jsonl, read_rows
 from preceptor.data.packing import pack
 from preceptor.data.records import Prompt
+from preceptor.evaluate.judged_texts import Judge, quality
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
+from preceptor.generate.onnx import load_for_decoding
 from preceptor.learn.language import total_nats
 from preceptor.metrics.diversity import distinct_n, self_bleu, uniq_seq, zipf
 from preceptor.metrics.geometry import isotropy
@@ -82,15 +84,17 @@ def measure_texts(answers: Sequence[Sequence[str]]) -> Figures:
     return found
 
 
-def measure_answers(folder: Path, prompts: Path, sampling: Sampling, seed: int = 0, rows: int = 64) -> Figures:
-    """The measures of a model's answers to the prompts of a file, on their texts and on its own tokens.
+def measure_answers(folder: Path, prompts: Path, sampling: Sampling, seed: int = 0, rows: int = 64, *,
+                    reference: Path | None = None, human: Path | None = None) -> Figures:
+    """The measures of a model's answers to the prompts of a file, on their texts and on its own tokens; with a
+    `reference` model also their quality under it, beside the texts of the file `human`.
 
     Raises:
-        UserError: there is no model in `folder`, or the file has no prompts.
+        UserError: there is no model in a folder, or the file has no prompts.
     """
     source = model_folder(folder)
-    model, tokenizer = load_causal(source), load_tokenizer(source)
-    decoder = LocalDecoder(model, tokenizer, rows=rows)
+    tokenizer = load_tokenizer(source)
+    decoder = LocalDecoder(load_for_decoding(source), tokenizer, rows=rows)
     asked = read_jsonl(prompts, Prompt)
     requests = [Request(prompt, sampling, seed + number) for number, prompt in enumerate(asked)]
     responses = [answer.response for answer in decoder.answers(requests)]
@@ -101,6 +105,9 @@ def measure_answers(folder: Path, prompts: Path, sampling: Sampling, seed: int =
                              "tokens": total}
     if decoder.truncated:
         found["model_tokens"]["prompts_cut"] = decoder.truncated
+    if reference:
+        beside = [text for some in read_answers(human) for text in some] if human else []
+        found["quality"] = quality(Judge(reference), asked, [response.text for response in responses], beside)
     return found
 
 

@@ -61,6 +61,7 @@ class BlockCache(Cache):
 
     def __init__(self, columns: int) -> None:
         super().__init__(layer_class_to_replicate=partial(BlockLayer, columns))
+        self.columns = columns
 
 
 def joined(parts: Sequence[tuple[BlockCache, Tensor, int]], room: int) -> BlockCache:

@@ -42,6 +42,16 @@ class Contrasted(nn.Module):
         self.config = expert.config
         self.decoding = {"contrastive_decoding": {"alpha": alpha, "temperature": temperature, "amateur": name}}
 
+    @property
+    def device(self) -> torch.device:
+        """The expert's."""
+        return self.expert.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The expert's."""
+        return self.expert.dtype
+
     def get_output_embeddings(self) -> nn.Module:
         """The expert's, whose vocabulary it is."""
         return self.expert.get_output_embeddings()

@@ -11,6 +11,7 @@ from typing import Protocol
 from preceptor.data.records import Response
 from preceptor.generate.request import Request as Request
 from preceptor.generate.request import Sampling as Sampling
+from preceptor.run.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,13 @@ class Decoder(Protocol):
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the request, its answer) as answers are finished."""
         ...
+
+
+def in_order(decoder: Decoder, requests: Sequence[Request], progress: Progress | None = None) -> list[Answer]:
+    """The answers in the order of the requests; `progress` shows how many are finished. Errors are the decoder's."""
+    found: dict[int, Answer] = {}
+    for number, answer in decoder.generate(requests):
+        found[number] = answer
+        if progress is not None:
+            progress.update(len(found))
+    return [found[number] for number in range(len(requests))]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from preceptor.generate.cache import BlockCache
 from preceptor.generate.decoder import Request
 from preceptor.generate.processors import Shaper
-from preceptor.generate.rows import Rows
+from preceptor.generate.rows import Rows, read_on
 from preceptor.generate.sampling import next_tokens
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Speculation(Drawing):
         known = len(text) - 1  # all but the last token are in the cache; what stands behind them was guessed wrong
         for layer in rows.cache.layers:
             layer.crop(known)
-        logits_1QV = _read_on(self.model, rows.cache, [last, *guesses])
+        logits_1QV = read_on(self.model, rows.cache, [last, *guesses])
         rows.cached_N = rows.cached_N + 1
         rows.logits_NV = logits_1QV[:, 0]
         self._ahead = [(guess, logits_1QV[:, place]) for place, guess in enumerate(guesses, start=1)]
@@ -120,7 +120,7 @@ class _Drafts:
             same = next((place for place in range(shared) if self.text[place] != whole[place]), shared)
             for layer in self.cache.layers:
                 layer.crop(same)
-            logits_1QV = _read_on(self.model, self.cache, whole[same:])
+            logits_1QV = read_on(self.model, self.cache, whole[same:])
             self.text = whole
             tokens, _ = next_tokens(logits_1QV[:, -1], rows.uniforms_NT[:, made + len(guesses)], rows.temperature_N,
                                     rows.top_k_N, rows.top_p_N)
@@ -128,15 +128,3 @@ class _Drafts:
             if guesses[-1] == end:
                 break
         return guesses
-
-
-def _read_on(model: nn.Module, cache: BlockCache, tokens: Sequence[int]) -> Tensor:
-    """Run the model over further tokens of the one row in `cache`; returns their logits (1, tokens, V)."""
-    device = next(model.parameters()).device
-    past, count = cache.get_seq_length() if cache.layers else 0, len(tokens)
-    positions = torch.arange(past, past + count, device=device)
-    hidden = torch.arange(past + count, device=device) > positions[:, None]
-    dtype = next(model.parameters()).dtype
-    mask = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, torch.finfo(dtype).min)
-    return model(input_ids=torch.tensor([list(tokens)], device=device), position_ids=positions[None],
-                 attention_mask=mask[None, None], past_key_values=cache, use_cache=True).logits

@@ -69,7 +69,7 @@ class EncoderDecoderCall:
         numbers, self.waiting = self.waiting[-rows:], self.waiting[:-rows]
         model, pad = self.decoder.model, self.decoder.tokenizer.pad_token_id
         different = list(dict.fromkeys(tuple(self.prompts[number]) for number in numbers))
-        width, device = max(map(len, different)), next(model.parameters()).device
+        width, device = max(map(len, different)), model.device
         tokens_NL = torch.tensor([[*prompt, *[pad] * (width - len(prompt))] for prompt in different], device=device)
         mask_NL = torch.tensor([[1] * len(prompt) + [0] * (width - len(prompt)) for prompt in different], device=device)
         states_NLD = model.get_encoder()(input_ids=tokens_NL, attention_mask=mask_NL).last_hidden_state

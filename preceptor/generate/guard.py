@@ -18,8 +18,8 @@ from typing import Any
 
 from preceptor.data.records import Prompt, Response
 from preceptor.generate.call import RowCall
-from preceptor.generate.decoder import Answer, Request
-from preceptor.generate.local import LocalDecoder, evaluating
+from preceptor.generate.decoder import Answer, Request, in_order
+from preceptor.generate.local import LocalDecoder, check_states, evaluating
 from preceptor.generate.watched import Watched, token_units
 from preceptor.metrics.meaning import Limits
 from preceptor.metrics.watch import Loop, first_loop, units
@@ -92,6 +92,8 @@ class GuardedDecoder:
         if "queue" in self.policy.actions and queue is None:
             raise UserError("The guard is to hand loops to a person's queue, and no queue is given.",
                             "Give a queue, or take stop as the last action.")
+        if meaning is not None:
+            check_states(decoder.model, "The watch over meaning", "watch words alone")
         self.units = token_units(decoder.tokenizer)
         self.events: list[Event] = []
 
@@ -101,8 +103,7 @@ class GuardedDecoder:
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
         """The answers in the order of the requests; errors as in `generate`."""
-        found = dict(self.generate(requests))
-        return [found[number] for number in range(len(requests))]
+        return in_order(self, requests)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the request, its answer) as answers are finished; errors as in `LocalDecoder.generate`."""

@@ -10,7 +10,7 @@ from preceptor.data.records import Response
 from preceptor.generate.beams import BeamCall
 from preceptor.generate.call import RowCall
 from preceptor.generate.contrastive import ContrastiveSearch
-from preceptor.generate.decoder import Answer, Request
+from preceptor.generate.decoder import Answer, Request, in_order
 from preceptor.generate.drawing import Drawing, Speculation
 from preceptor.generate.encoder_decoder import EncoderDecoderCall
 from preceptor.generate.processors import Shaper
@@ -40,8 +40,7 @@ class LocalDecoder:
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
         """The answers in the order of the requests; errors as in `generate`."""
-        found = dict(self.generate(requests))
-        return [found[number] for number in range(len(requests))]
+        return in_order(self, requests)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the request, its answer) as answers are finished, those of one strategy after another.
@@ -81,6 +80,7 @@ class LocalDecoder:
             return BeamCall(self, requests, prompts)
         end = self.tokenizer.eos_token_id
         if strategy == "contrastive":
+            check_states(self.model, "Contrastive search", "leave out penalty_alpha")
             return RowCall(self, requests, prompts, ContrastiveSearch(self.model, requests, end), self.rows)
         shaper = Shaper(requests, prompts, self.tokenizer)
         if strategy == "sample":
@@ -139,9 +139,21 @@ def _by_strategy(requests: Sequence[Request]) -> dict[str, list[int]]:
     return groups
 
 
+def check_states(model: nn.Module, who: str, or_else: str) -> None:
+    """Refuse a model that gives logits alone (an exported one) to who needs its hidden states, too."""
+    if not hasattr(model, "base_model"):
+        raise UserError(f"{who} needs the model's hidden states, and this one gives logits alone.",
+                        f"Use the model's own folder, or {or_else}.")
+
+
+def vocabulary_size(model: nn.Module) -> int:
+    """How many logits a model gives, an exported one included."""
+    return getattr(model, "vocabulary", None) or model.get_output_embeddings().weight.shape[0]
+
+
 def _check_draft(model: nn.Module, draft: nn.Module) -> None:
     """Refuse a draft model that cannot guess for this one."""
-    sizes = [network.get_output_embeddings().weight.shape[0] for network in (model, draft)]
+    sizes = [vocabulary_size(network) for network in (model, draft)]
     if sizes[0] != sizes[1]:
         raise UserError(f"The draft model has {sizes[1]} tokens, the model {sizes[0]}.",
                         "Take a draft model with the same tokenizer.")

@@ -126,6 +126,18 @@ def read_states(model: nn.Module, cache: BlockCache, cached_N: Tensor, tokens_N1
                             attention_mask=addend(hidden_NC[:, None, None], cache)).last_hidden_state[:, -1]
 
 
+def read_on(model: nn.Module, cache: BlockCache, tokens: Sequence[int]) -> Tensor:
+    """Run the model over further tokens of the one row in `cache`; returns their logits (1, tokens, V)."""
+    device = model.device
+    past, count = cache.get_seq_length() if cache.layers else 0, len(tokens)
+    positions = torch.arange(past, past + count, device=device)
+    hidden = torch.arange(past + count, device=device) > positions[:, None]
+    dtype = model.dtype
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, torch.finfo(dtype).min)
+    return model(input_ids=torch.tensor([list(tokens)], device=device), position_ids=positions[None],
+                 attention_mask=mask[None, None], past_key_values=cache, use_cache=True).logits
+
+
 def padding(cached_N: Tensor, columns: int) -> Tensor:
     """Which of the columns (N, C) are padding, where the last `cached` of each row are not."""
     return torch.arange(columns, device=cached_N.device) < (columns - cached_N)[:, None]
@@ -146,12 +158,13 @@ def begin(model: nn.Module, requests: Sequence[Request], numbers: Sequence[int],
     `numbers[i]` and `prompts[i]` are the index and the prompt tokens of `requests[i]`; `most` is T. `with_states` keeps
     the hidden states too (`read_prompts`).
     """
-    device = next(model.parameters()).device
+    device = model.device
     different = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     cache, logits = read_prompts(model, [list(prompt) for prompt in different], pad, with_states)
-    place_N = torch.tensor([different[tuple(prompt)] for prompt in prompts], device=device)
-    return fresh_rows(requests, numbers, [len(prompt) for prompt in prompts], logits[place_N],
-                      joined([(cache, place_N, cache.get_seq_length())], room=0), most, pad)
+    if len(different) < len(prompts):
+        place_N = torch.tensor([different[tuple(prompt)] for prompt in prompts], device=device)
+        cache, logits = joined([(cache, place_N, cache.get_seq_length())], room=0), logits[place_N]
+    return fresh_rows(requests, numbers, [len(prompt) for prompt in prompts], logits, cache, most, pad)
 
 
 def fresh_rows(requests: Sequence[Request], numbers: Sequence[int], cached: Sequence[int], logits_NV: Tensor,
@@ -181,17 +194,18 @@ def fresh_rows(requests: Sequence[Request], numbers: Sequence[int], cached: Sequ
 
 
 def read_prompts(model: nn.Module, prompts: Sequence[list[int]], pad: int,
-                 with_states: bool = False) -> tuple[BlockCache, Tensor]:
+                 with_states: bool = False, room: int = 0) -> tuple[BlockCache, Tensor]:
     """Run the model over prompts, aligned at their last token; returns the cache and the next token's logits (N, V).
 
+    The cache has room for `room` more tokens.
     `with_states` adds a layer to the cache, behind those of the model: the last hidden states, of length 1.
     """
-    device = next(model.parameters()).device
+    device = model.device
     width = max(map(len, prompts))
     tokens_NL = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
     lengths_N = torch.tensor([len(prompt) for prompt in prompts], device=device)
     positions_NL = torch.arange(width, device=device) - (width - lengths_N)[:, None]
-    cache = BlockCache(width)
+    cache = BlockCache(width + room)
     inputs = {"input_ids": tokens_NL, "position_ids": positions_NL.clamp(min=0), "past_key_values": cache,
               "attention_mask": block_mask((positions_NL >= 0).long(), model), "use_cache": True}
     if not with_states:

@@ -109,14 +109,17 @@ def next_tokens(logits_NV: Tensor, uniforms_N: Tensor, temperature_N: Tensor, to
     if log_probs_NV[:, 0].isnan().any():  # softmax spreads one such logit over its whole row
         raise UserError("The model gives probabilities that are not numbers: its training has diverged.",
                         "Train it with a smaller learning rate, or take an earlier checkpoint.")
+    greedy_N = temperature_N == 0
+    if greedy_N.all():  # what a draw needs costs more than all the rest
+        tokens_N = (logits_NV if shaped is None else logits_NV.float().index_copy(0, *shaped)).argmax(-1)
+        return tokens_N, log_probs_NV.gather(-1, tokens_N[:, None])[:, 0]
     weights_NV = weights(log_probs_NV)
-    if (top_k_N > 0).any() or (top_p_N < 1).any():  # the sort costs more than all the rest
+    if (top_k_N > 0).any() or (top_p_N < 1).any():  # its sort is dear, too
         weights_NV = truncated(weights_NV, top_k_N, top_p_N)
     if shaped is not None:
         weights_NV[shaped[0]] = weights(shaped[1].log_softmax(-1))
         logits_NV = logits_NV.float().index_copy(0, *shaped)
     tokens_N = draw(weights_NV, uniforms_N)
-    greedy_N = temperature_N == 0
     if greedy_N.any():
         tokens_N = torch.where(greedy_N, logits_NV.argmax(-1), tokens_N)
     return tokens_N, log_probs_NV.gather(-1, tokens_N[:, None])[:, 0]

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from preceptor.data.records import Response
-from preceptor.generate.decoder import Answer, Request
+from preceptor.generate.decoder import Answer, Request, in_order
 from preceptor.generate.request import Sampling
 from preceptor.run.errors import UserError
 
@@ -37,8 +37,7 @@ class ServerDecoder:
 
     def answers(self, requests: Sequence[Request]) -> list[Answer]:
         """The answers in the order of the requests; errors as in `generate`."""
-        found = dict(self.generate(requests))
-        return [found[number] for number in range(len(requests))]
+        return in_order(self, requests)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the request, its answer) as answers come in.

@@ -89,7 +89,7 @@ def calibrate(model: nn.Module, tokenizer: Any, texts: Sequence[str], context: i
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"][:context]
             if not tokens:
                 continue
-            device = next(model.parameters()).device
+            device = model.device
             states_TD = model.base_model(input_ids=torch.tensor([tokens], device=device)).last_hidden_state[0]
             vectors, sentence = [], []
             for token, state in zip(tokens, states_TD.float().cpu().numpy()):

@@ -13,7 +13,7 @@ from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Conversation, Prompt, Response
 from preceptor.feedback.rewards import open_reward
-from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.decoder import Request, Sampling, in_order
 from preceptor.generate.local import LocalDecoder
 from preceptor.learn.fit import fit
 from preceptor.learn.language import language_loss
@@ -63,14 +63,10 @@ def _scored_answers(step: Step, policy: Any, tokenizer: Any, prompts: Sequence[P
         requests = [Request(prompt, sampling, random.Random(f"{step.seed}/{prompt.id}/{number}").getrandbits(31))
                     for prompt in prompts for number in range(options.answers)]
         decoder = LocalDecoder(policy, tokenizer, rows=options.decode_rows, name=step.name)
-        progress, found = step.progress(len(requests), "answers"), {}
-        for number, answer in decoder.generate(requests):
-            found[number] = answer.response
-            progress.update(len(found))
+        answers = [answer.response for answer in in_order(decoder, requests, step.progress(len(requests), "answers"))]
         if decoder.truncated:
             step.say(f"{decoder.truncated} of {len(requests)} requests lost the beginning of their prompt to fit the "
                      "context")
-        answers = [found[number] for number in range(len(requests))]
         reward = open_reward(step.input("reward"), say=step.say)
         scores = reward.score([request.prompt for request in requests], answers)
         write_jsonl(path, (_with_score(answer, score) for answer, score in zip(answers, scores, strict=True)))

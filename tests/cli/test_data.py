@@ -10,7 +10,7 @@ from preceptor.cli.main import main
 from preceptor.data.jsonl import write_jsonl
 from preceptor.data.tables import read_table
 from preceptor.data.token_shards import Mapped
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 NOUNS = ("garden river keeper lantern window market harbour letter teacher morning shadow mountain bottle carpenter "
          "kitchen orchard station sailor blanket village").split()

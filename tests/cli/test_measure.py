@@ -8,8 +8,13 @@ import pytest
 import torch
 
 from preceptor.cli.main import main
-from preceptor.data.jsonl import write_jsonl
+from preceptor.data.jsonl import read_jsonl, write_jsonl
+from preceptor.data.records import Prompt
+from preceptor.evaluate.judged_texts import Judge
+from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.local import LocalDecoder
 from preceptor.models.causal import build_llama, save_model
+from preceptor.tokenizer.chat import encode_answer, encode_prompt
 from preceptor.tokenizer.train import train_bpe
 
 LOOP = "the cat sat down and then " * 6
@@ -63,6 +68,30 @@ def test_a_model_on_prompts_and_texts(capsys: pytest.CaptureFixture, model: Path
     assert found["the_text_itself"]["rep_128"] > 0.5 and found["the_text_itself"]["accuracy"] == 1
     assert found["predictions"]["perplexity"] > 1 and 0 < found["predictions"]["isotropy"] < 2
     assert found["predictions"]["places"] == found["the_text_itself"]["places"]
+
+
+def test_answers_are_judged_by_another_model(capsys: pytest.CaptureFixture, model: Path, tmp_path: Path) -> None:
+    """The model itself as the judge: coherence is then the mean of the log-probabilities that its answers carry."""
+    prompts, texts = tmp_path / "prompts.jsonl", tmp_path / "texts.txt"
+    write_jsonl(prompts, [{"id": f"p{n}", "messages": [{"role": "user", "content": f"cat {n}"}]} for n in range(20)])
+    texts.write_text("\n\n".join(f"the cat sat on a mat {n}" for n in range(20)), encoding="utf-8")
+    found = measured(capsys, model, "--prompts", prompts, "--texts", texts, "--reference", model, "--set",
+                     "max_tokens=6")["quality"]
+    judge = Judge(model)
+    asked = read_jsonl(prompts, Prompt)
+    answers = LocalDecoder(judge.model, judge.tokenizer).answers(
+        [Request(prompt, Sampling(temperature=0, max_tokens=6), n) for n, prompt in enumerate(asked)])
+    means = []
+    for prompt, answer in zip(asked, answers):
+        tokens = encode_prompt(judge.tokenizer, prompt) + encode_answer(judge.tokenizer, prompt, answer.response.text)
+        start = len(encode_prompt(judge.tokenizer, prompt))
+        loss = judge.model(torch.tensor([tokens]), labels=torch.tensor([[-100] * start + tokens[start:]])).loss
+        means.append(-float(loss.detach()))
+    assert found["coherence"] == pytest.approx(sum(means) / len(means), abs=1e-4)
+    assert 0 <= found["mauve"] < 1 and found["human_texts_read"] == 20
+    write_jsonl(prompts, [asked[0]])
+    few = measured(capsys, model, "--prompts", prompts, "--reference", model, "--set", "max_tokens=6")["quality"]
+    assert "mauve" not in few and few["answers_read"] <= 1
 
 
 @pytest.mark.parametrize("content, said", [

@@ -18,7 +18,7 @@ from preceptor.feedback.records import comparisons
 from preceptor.feedback.store import open_store
 from preceptor.models.causal import build_llama, save_model
 from preceptor.run.files import write_json
-from preceptor.tokenizer.bpe import train_bpe
+from preceptor.tokenizer.train import train_bpe
 
 
 @pytest.fixture

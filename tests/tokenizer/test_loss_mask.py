@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from preceptor.data.batches import IGNORE
 from preceptor.data.records import Conversation
 from preceptor.run.errors import UserError
-from preceptor.tokenizer.bpe import train_bpe
 from preceptor.tokenizer.chat import END, TEMPLATE, encode_conversation
+from preceptor.tokenizer.train import train_bpe
 
 MARKED = ("{% for message in messages %}{% if message['role'] == 'assistant' %}{{ '<|assistant|>' }}"
           "{% generation %}{{ ' ' + message['content'] + '<|end|>' }}{% endgeneration %}"
