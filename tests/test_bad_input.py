@@ -126,7 +126,7 @@ def test_a_bad_line_among_a_users_own_files_is_mended_and_the_run_goes_on(refuse
     command = ["run", recipe, "--out", tmp_path / "run"]
     command += [f"--set=data.needs.{name}={path}" for name, path in inputs.items()]
     said = refuse(*command)
-    assert f"Line 2 of '{inputs['demonstrations']}'" in said and "Give 'messages'" in said
+    assert f"Line 2 of '{inputs['demonstrations']}'" in said and "shapes messages" in said
     _lines(inputs["demonstrations"], SHORT, {"instruction": "Name a tree.", "output": "Oak."})
     assert main([str(argument) for argument in command]) == 0
 

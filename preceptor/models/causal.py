@@ -68,12 +68,13 @@ def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) 
 
 
 def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
-    """Load a model of `kind`, one of transformers' Auto classes, as `load_causal` says; every weight must be there."""
+    """Load a model of `kind`, a class of transformers or one of its Auto classes, as `load_causal` says; every weight
+    must be there."""
     from transformers import AutoConfig
     try:
         config = without_dropout(AutoConfig.from_pretrained(source))
         config = change(config) if change else config
-        network = kind._model_mapping.get(type(config), None)
+        network = kind._model_mapping.get(type(config), None) if hasattr(kind, "_model_mapping") else kind
         if network is None:
             raise ValueError(f"{config.model_type} networks are of another kind")
         network = network[0] if isinstance(network, tuple) else network  # Funnel has two trunks

@@ -61,6 +61,10 @@ class MaskedPolicy(nn.Module):
     def config(self) -> Any:
         return self.policy.config
 
+    @property
+    def device(self) -> torch.device:
+        return self.policy.device
+
     def forward(self, **inputs: Any) -> Any:
         # The mask policy goes first: the length of the cache is that of the policy's layers, which it leaves alone.
         likely_N1V = self.mask.policy(**inputs).logits

@@ -16,8 +16,8 @@ TOKENS = torch.arange(5, 45)[None]
 
 
 @pytest.fixture
-def model(request: pytest.FixtureRequest, family_folder: Callable[[str], Path]) -> nn.Module:
-    return load_causal(family_folder(request.param))
+def model(request: pytest.FixtureRequest, causal_folder: Callable[[str], Path]) -> nn.Module:
+    return load_causal(causal_folder(request.param))
 
 
 @pytest.mark.parametrize("model", FAMILIES, indirect=True)

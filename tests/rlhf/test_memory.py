@@ -203,7 +203,7 @@ def test_the_value_network_is_the_reward_model_only_where_that_has_the_shared_bl
 
 
 def test_an_adapter_learns_what_is_rewarded(tmp_path: Path) -> None:
-    options = tiny_options(GrpoOptions, iterations=12, episodes=32, kl_coefficient=0.01, missing_end_penalty=0.0,
+    options = tiny_options(GrpoOptions, iterations=16, episodes=32, kl_coefficient=0.01, missing_end_penalty=0.0,
                            learning_rate=5e-2, checkpoint_every=1000)
     policy = tiny_policy()
     torch.manual_seed(0)
@@ -211,7 +211,8 @@ def test_an_adapter_learns_what_is_rewarded(tmp_path: Path) -> None:
     nets = Networks(policy, None)
     train(nets, tiny_batches(nets, options), options, tmp_path)
     curve = [line for line in read_log(tmp_path / "log.jsonl")["ppo"].values() if "score" in line]
-    assert curve[0]["score"] < 0.25 and curve[-1]["score"] > 0.6
+    last = [line["score"] for line in curve[-4:]]
+    assert curve[0]["score"] < 0.25 and sum(last) / len(last) > 0.6, last
     assert curve[0]["kl_k1"] == pytest.approx(0, abs=1e-4) and curve[-1]["kl_k1"] > 0.5
 
 

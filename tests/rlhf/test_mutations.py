@@ -31,9 +31,10 @@ class Mutation:
     check: Callable[[Path], Any]
 
 
-def at(owner: Any, name: str, make: Callable[[Any], Any]) -> Plant:
-    """Put `make(the right one)` in the place of `owner.name`."""
-    return lambda patch: patch.setattr(owner, name, make(getattr(owner, name, None)), raising=False)
+def at(owner: Any, name: str, make: Callable[[Any], Any], new: bool = False) -> Plant:
+    """Put `make(the right one)` in the place of `owner.name`, which must be there unless it is `new`: a plant that
+    misses its place would plant nothing."""
+    return lambda patch: patch.setattr(owner, name, make(getattr(owner, name, None)), raising=not new)
 
 
 # The checks, by what they are about.
@@ -255,9 +256,11 @@ MUTATIONS = {
         at(networks.Networks, "train", lambda _: torch.nn.Module.train), dropout),
     "end of text masked away": Mutation(at(EPISODES, "_document", end_masked_away), layout),
     "targets shifted twice": Mutation(at(EPISODES, "_document", shifted_again), layout),
-    "old log-probabilities of the neighbouring token": Mutation(at(experience, "_at", read_at(1)), numbers_follow),
+    "old log-probabilities of the neighbouring token": Mutation(
+        at(experience, "_scattered", read_at(1)), numbers_follow),
     "answers in the order of finishing": Mutation(
-        at(rollouts, "dict", lambda _: lambda pairs: dict(enumerate(answer for _, answer in pairs))), together),
+        at(rollouts, "dict", lambda _: lambda pairs: dict(enumerate(answer for _, answer in pairs)), new=True),
+        together),
     "the answers of a group are one answer": Mutation(
         at(SUPPLY, "_seeds", lambda right: lambda self, name, count: [right(self, name, 1)[0]] * count), seeds),
     "the answers of a group are of several prompts": Mutation(
@@ -265,7 +268,8 @@ MUTATIONS = {
     "cut and ended confused": Mutation(
         at(rollouts.Scored, "ended", lambda right: property(lambda self: ~right.fget(self))), together),
     "documents of a row see each other": Mutation(
-        at(attention, "_for_attention", lambda right: lambda seen, model: right(torch.ones_like(seen), model)),
+        at(attention, "_by_kind",
+           lambda right: lambda seen, model, causal: right(torch.ones_like(seen), model, causal=causal)),
         invariance("ppo")),
     # reward
     "score on padding": Mutation(at(experience, "kl_penalised_rewards", on_the_last_column), payment),
@@ -278,8 +282,8 @@ MUTATIONS = {
         at(rollouts, "answer_log_probs", lambda right: lambda model, batch, temperature: right(
             test_batches.tiny_policy(), batch, temperature)), frozen_reference),
     "the reference learns too": Mutation(
-        at(networks.Networks, "reference", lambda _: property(lambda self: self.policy, lambda self, value: None)),
-        frozen_reference),
+        at(networks.Networks, "reference", lambda _: property(lambda self: self.policy, lambda self, value: None),
+           new=True), frozen_reference),
     "k3 in the reward": Mutation(at(experience, "k1", lambda _: divergence.k3), kl_table("k1", "none")),
     "k1 in the loss": Mutation(
         lambda patch: patch.setitem(loss.ESTIMATORS, "k2", divergence.k1), kl_table("none", "k2")),
