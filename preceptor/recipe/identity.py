@@ -32,7 +32,7 @@ def identity_parts(recipe: Recipe) -> dict[str, dict[str, Any]]:
     for step in recipe.steps:
         parts[step.name] = {
             "stage": step.stage, "seed": step_seed(recipe.seed, step.name),
-            "versions": common | {"village": VERSION} if step.stage == "village" else common,
+            "versions": common | {"village": VERSION} if step.stage in ("village", "picture_book") else common,
             "options": {name: value for name, value in plain(step.options).items() if name not in WITHOUT_EFFECT},
             "inputs": {key: _input_hash(step, key, parts) for key in step.needs}}
     return parts

@@ -73,6 +73,7 @@ STAGES: dict[str, Stage | Choice] = {
                     ("text", "demonstrations", "comparisons"),
                     ("validation_text", "validation_demonstrations", "validation_comparisons")),
     "village": Stage("preceptor.village.options:VillageOptions", "preceptor.village.stage:run"),
+    "picture_book": Stage("preceptor.village.options:PictureBookOptions", "preceptor.village.pictures.stage:run"),
     "tokenizer": Stage("preceptor.tokenizer.options:TokenizerOptions", "preceptor.tokenizer.stage:run", ("corpus",)),
     "pretrain": Stage("preceptor.pretrain.options:PretrainOptions", "preceptor.pretrain.stage:run",
                       ("corpus",), ("tokenizer", "model", "validation", "teacher", "replay"), spread=True),

@@ -1,4 +1,4 @@
-"""The options of the village: how large a world, how much text, how careless its people."""
+"""The options of the village: how large a world, how much text, how careless its people; and of its picture book."""
 
 from dataclasses import dataclass
 
@@ -102,3 +102,29 @@ class VillageOptions:
 
     agreement: float = 0.745
     """Share of answer pairs, tied by neither, on which two honest labelers agree; the noise is solved for it."""
+
+
+@dataclass(frozen=True)
+class PictureBookOptions:
+    """Size and number of the pictures."""
+
+    language: str = "both"
+    """Language of all text: "en", "zh", or "both" (every sentence and question in each)."""
+
+    size: int = 64
+    """Width and height of a picture in pixels, at least 48."""
+
+    things: int = 4
+    """Most things in a picture, 1 to 6; never more than three alike."""
+
+    train_scenes: int = 2000
+    """Pictures to train on."""
+
+    valid_scenes: int = 200
+    """Pictures for choices made while training, of the combinations trained on."""
+
+    test_scenes: int = 400
+    """Pictures for the final evaluation, of the combinations trained on."""
+
+    heldout_scenes: int = 400
+    """Pictures that each show a combination of colour and thing which no training picture or text has."""

@@ -1,0 +1,121 @@
+"""The stage `picture_book`: pictures, conversations about them, and the truth of every picture, in splits."""
+
+import os
+import random
+import shutil
+from collections import Counter
+from collections.abc import Set
+from dataclasses import asdict
+from typing import Any
+
+from preceptor.data.jsonl import write_jsonl
+from preceptor.data.records import Conversation
+from preceptor.run.errors import UserError
+from preceptor.run.files import write_json
+from preceptor.run.step import Step
+from preceptor.village import VERSION
+from preceptor.village.options import PictureBookOptions
+from preceptor.village.pictures.outlines import OUTLINES
+from preceptor.village.pictures.painting import paint
+from preceptor.village.pictures.questions import draw_questions, draw_relation
+from preceptor.village.pictures.scenes import COLOURS, Combination, Scene, draw_heldout, draw_scene
+from preceptor.village.pictures.speech import Speaker
+from preceptor.village.stage import load_languages
+
+LEAST_SIZE, MOST_THINGS = 48, 6     # at which outlines stay one piece, and which find room
+
+
+def run(step: Step) -> None:
+    """Write `images/`, `scenes.SPLIT.jsonl`, `conversations.SPLIT.jsonl` and `picture_book.json` into the folder.
+
+    Raises:
+        UserError: an option is out of its range, or Pillow is not installed.
+    """
+    options: PictureBookOptions = step.options
+    _check(options)
+    speakers = {code: Speaker(language) for code, language in load_languages(options.language).items()}
+    heldout = draw_heldout(random.Random(f"picture_book/{step.seed}/heldout"))
+    splits = draw_splits(options, step.seed, heldout)
+    _paint_all(step, {name: scene for scenes in splits.values() for name, scene in scenes.items()})
+    for split, scenes in splits.items():
+        shown = _combinations() if split == "heldout" else _combinations(heldout)
+        rng = random.Random(f"picture_book/{step.seed}/{split}/questions")
+        rows, conversations = [], []
+        for name, scene in scenes.items():
+            row, about = _describe(name, scene, speakers, rng, shown)
+            rows.append(row)
+            conversations += about
+        write_jsonl(step.folder / f"scenes.{split}.jsonl", rows)
+        write_jsonl(step.folder / f"conversations.{split}.jsonl", conversations)
+        kinds = sorted(Counter(one.category for one in conversations).items())
+        step.say(f"{split}: {len(scenes)} pictures; conversations: " + ", ".join(f"{kind} {n}" for kind, n in kinds))
+    write_json(step.folder / "picture_book.json", {"version": VERSION, "seed": step.seed, "options": asdict(options),
+                                                   "heldout": sorted(heldout)})
+
+
+def _paint_all(step: Step, scenes: dict[str, Scene]) -> None:
+    """Write the pictures. The records come after them, so that whoever finds a record finds its picture."""
+    folder = step.folder / "images"
+    shutil.rmtree(folder, ignore_errors=True)       # what a killed attempt left
+    folder.mkdir()
+    progress = step.progress(len(scenes), "pictures")
+    for number, (name, scene) in enumerate(scenes.items(), start=1):
+        paint(scene).save(folder / f"{name}.png")
+        progress.update(number)
+    os.sync()       # all at once: flushing thousands of small files one by one took longer than painting them
+
+
+def _check(options: PictureBookOptions) -> None:
+    if options.size < LEAST_SIZE:
+        raise UserError(f"Pictures of {options.size} pixels are too small for their things.",
+                        f"Set 'size' to {LEAST_SIZE} or more.")
+    if not 1 <= options.things <= MOST_THINGS:
+        raise UserError(f"A picture cannot hold up to {options.things} things.",
+                        f"Set 'things' between 1 and {MOST_THINGS}.")
+    for name, count in asdict(options).items():
+        if name.endswith("_scenes") and count < 1:
+            raise UserError(f"The option '{name}' is {count}.", "Set it to 1 or more.")
+
+
+def _combinations(without: Set[Combination] = frozenset()) -> list[Combination]:
+    return [(colour, kind) for colour in COLOURS for kind in OUTLINES if (colour, kind) not in without]
+
+
+def draw_splits(options: PictureBookOptions, seed: int, heldout: set[Combination]) -> dict[str, dict[str, Scene]]:
+    """Split -> name of the picture -> scene. No two pictures are the same, whatever split they are in."""
+    seen: set[Scene] = set()
+    splits: dict[str, dict[str, Scene]] = {}
+    allowed = _combinations(heldout)
+    for split, count in (("train", options.train_scenes), ("valid", options.valid_scenes),
+                         ("test", options.test_scenes), ("heldout", options.heldout_scenes)):
+        rng = random.Random(f"picture_book/{seed}/{split}")
+        first = sorted(heldout) if split == "heldout" else allowed
+        splits[split] = {}
+        while len(splits[split]) < count:
+            scene = draw_scene(rng, options.size, options.things, allowed, first)
+            if scene not in seen:
+                seen.add(scene)
+                splits[split][f"{split}-{len(splits[split]):06d}"] = scene
+    return splits
+
+
+def _describe(name: str, scene: Scene, speakers: dict[str, Speaker], rng: random.Random,
+              shown: list[Combination]) -> tuple[dict[str, Any], list[Conversation]]:
+    """The truth of a picture, and what is said about it in every language."""
+    questions, related = draw_questions(scene, rng, shown), draw_relation(scene, rng)
+    captions = {code: [speaker.caption(scene)] + ([speaker.relation_caption(*related)] if related else [])
+                for code, speaker in speakers.items()}
+    image = f"images/{name}.png"
+    row = {"id": name, "image": image, "size": scene.size, "things": [asdict(thing) for thing in scene.things],
+           "captions": captions}
+    said = [(code, "caption", speaker.forms.describe, captions[code][0]) for code, speaker in speakers.items()]
+    said += [(code, question.kind, *speaker.question(question)) for question in questions
+             for code, speaker in speakers.items()]
+    return row, [_conversation(f"{name}-{kind}-{code}", image, kind, asked, answer)
+                 for code, kind, asked, answer in said]
+
+
+def _conversation(identity: str, image: str, kind: str, asked: str, answer: str) -> Conversation:
+    parts = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": asked}]
+    return Conversation(identity, [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}],
+                        category=kind, source="picture_book")
