@@ -97,6 +97,29 @@ def test_what_belongs_together_is_no_longer_pushed_apart() -> None:
     assert gradients(clip_sum(moved, vectors, 50.0, known), [moved])[0].abs().max() < 1e-9
 
 
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_vectors_learn_to_find_all_texts_of_their_concept(kind: str) -> None:
+    images, texts, scale, bias = leaves = draw(7, 6)
+    known = same_concept(CONCEPTS)
+    optimiser = torch.optim.Adam(leaves, lr=0.1)
+    for _ in range(80):
+        vectors = normalize(images, dim=1), normalize(texts, dim=1)
+        loss = clip_sum(*vectors, scale, known) if kind == "clip" else siglip_sum(*vectors, scale, bias, known, chunk=4)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    similarities = normalize(images, dim=1) @ normalize(texts, dim=1).T
+    assert similarities[known].min() > similarities[~known].max() + 0.3
+
+
+def test_vectors_of_half_precision_are_compared_in_float32() -> None:
+    images, texts = (vectors.detach().bfloat16() for vectors in draw(7, 5, torch.float32)[:2])
+    similarities = (images @ texts.T).float()       # what is left to float32 is everything behind the product
+    expected = -(7 * similarities).log_softmax(1).diagonal().sum() - (7 * similarities).log_softmax(0).diagonal().sum()
+    assert clip_sum(images, texts, 7.0).item() == pytest.approx(expected.item() / 2, rel=1e-6)
+    assert clip_sum(images, texts, 7.0).dtype == siglip_sum(images, texts, 7.0, -3.0).dtype == torch.float32
+
+
 def peak_bytes(chunk: int | None) -> int:
     images, texts, scale, bias = leaves = draw(512, 8, torch.float32)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:

@@ -186,6 +186,20 @@ def test_yes_is_as_common_as_no(book: Path) -> None:
             for one in rows if one.category == "relation"} == set(RELATIONS)
 
 
+def test_who_sees_no_picture_answers_less_than_45_percent(book: Path) -> None:
+    rows = {split: [(one.category, one.messages[0]["content"][1]["text"], one.messages[1]["content"])
+                    for one in read_jsonl(book / f"conversations.{split}.jsonl", Conversation)
+                    if one.category != "caption" and one.id.endswith("en")] for split in ("train", "test", "heldout")}
+    answers: dict[str, Counter[str]] = {}
+    for kind, asked, answer in rows["train"]:
+        for key in (kind, asked):
+            answers.setdefault(key, Counter())[answer] += 1
+    for split in ("test", "heldout"):
+        right = [answers.get(asked, answers[kind]).most_common(1)[0][0] == answer
+                 for kind, asked, answer in rows[split]]
+        assert sum(right) / len(right) < 0.45
+
+
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(book: Path, tmp_path: Path) -> None:
     same, other = make(tmp_path / "same"), make(tmp_path / "other", seed=1)
     files = sorted(path.relative_to(book) for path in book.rglob("*") if path.is_file())
