@@ -54,7 +54,8 @@ def checked(body: Any, known: dict[str, Any], sampling: bool = True) -> dict[str
     return {name: value for name, value in body.items() if value is not None}
 
 
-_JSON = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+_JSON = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list",
+         dict: "an object"}
 
 
 def _kind(default: Any) -> Any:
@@ -112,7 +113,7 @@ def _asked(given: dict[str, Any], prompts: list[tuple[Prompt, list[int]]], decod
     for prompt, prompt_tokens in prompts:
         room = context_length(decoder.model) - len(prompt_tokens)
         sampling = Sampling(**{"max_tokens": max(1, min(options.max_tokens, room)), **given})
-        if sampling.max_tokens > room and not decoder.model.config.is_encoder_decoder:
+        if sampling.max_tokens > room:
             raise UserError(f"A prompt of {len(prompt_tokens)} tokens and an answer of {sampling.max_tokens} do not "
                             f"fit the context of {context_length(decoder.model)}.", "Shorten one of them.")
         if sampling.num_beams > options.rows:
