@@ -80,6 +80,10 @@ class Engine:
         """How many jobs are not finished."""
         return len(self._jobs)
 
+    def alive(self) -> bool:
+        """Whether jobs are still answered."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Take no more jobs, answer none of those left, and end the thread."""
         with self._changed:

@@ -40,12 +40,12 @@ class Call:
         """
         left, first = len(self.jobs), True
         gone = asyncio.ensure_future(_gone(self.request))
+        told: asyncio.Future[tuple[int, str | Answer | Exception]] | None = None
         try:
             while left:
                 told = asyncio.ensure_future(self._told.get())
                 await asyncio.wait({told, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not told.done():
-                    told.cancel()
+                if gone.done():
                     raise Left
                 number, said = told.result()
                 if isinstance(said, Exception):
@@ -61,6 +61,8 @@ class Call:
                 yield number, said
         finally:
             gone.cancel()
+            if told is not None:
+                told.cancel()
             self.figures.cancelled += left
             self.engine.cancel(self.jobs)
 

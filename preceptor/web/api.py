@@ -121,8 +121,10 @@ class Counted:
         await self.app(scope, receive, counting)
 
 
-async def _health() -> Response:
-    return JSONResponse({"status": "ok"})
+async def _health(request: Request) -> Response:
+    dead = [name for name, model in request.app.state.service.models.items()
+            if isinstance(model, Engine) and not model.alive()]
+    return JSONResponse({"status": "failed", "models": dead}, 503) if dead else JSONResponse({"status": "ok"})
 
 
 async def _metrics(request: Request) -> Response:

@@ -19,6 +19,7 @@ SAMPLING = {field.name: field.default for field in fields(Sampling)}
 BOTH = {"model": str, "stream": bool, "stream_options": dict, "n": int, "seed": int, "stop": (str, list)}
 CHAT = {**BOTH, "messages": list, "max_completion_tokens": int, "logprobs": bool, "top_logprobs": int}
 COMPLETION = {**BOTH, "prompt": (str, list), "logprobs": int}
+LARGE = 2**31  # no option means anything beyond; not-a-number is not below it, either
 SCORE = {"model": str, "messages": list, "responses": list}
 
 
@@ -49,8 +50,10 @@ def checked(body: Any, known: dict[str, Any], sampling: bool = True) -> dict[str
         kinds = allowed[name] if isinstance(allowed[name], tuple) else (allowed[name],)
         wrong_truth = isinstance(value, bool) and bool not in kinds
         if value is not None and (wrong_truth or not isinstance(value, kinds)):
-            raise UserError(f"The field '{name}' cannot be {value!r}.",
+            raise UserError(f"The field '{name}' cannot be {str(value)[:80]!r}.",
                             f"It must be {' or '.join(_JSON[kind] for kind in kinds)}.")
+        if isinstance(value, (int, float)) and name != "seed" and not abs(value) < LARGE:
+            raise UserError(f"The number in the field '{name}' is too large.", "Give one that means something.")
     return {name: value for name, value in body.items() if value is not None}
 
 
@@ -88,8 +91,8 @@ def read_completion(body: Any, decoder: LocalDecoder, options: ServeOptions) -> 
     if not texts or not all(isinstance(text, str) and text for text in texts):
         raise UserError("The field 'prompt' must be a text, or a list of texts, none of them empty.", "Give one.")
     prompts = [Prompt("completion", [{"role": "user", "content": text}]) for text in texts]
-    if given.get("logprobs", 0) > 1:
-        raise UserError("logprobs above 1 is not offered.", "0 or 1 gives the log-probabilities of the tokens written.")
+    if given.get("logprobs", 0) not in (0, 1):
+        raise UserError("logprobs other than 0 and 1 is not offered.", "Both give the log-probabilities of the tokens written.")
     given["logprobs"] = "logprobs" in given  # here 0 asks for those of the tokens written, too
     return _asked(given, [(prompt, encode_text(decoder.tokenizer, text)) for prompt, text in zip(prompts, texts)],
                   decoder, options)
@@ -126,10 +129,11 @@ def _asked(given: dict[str, Any], prompts: list[tuple[Prompt, list[int]]], decod
 def _usage(stream_options: dict[str, Any] | None, stream: bool) -> bool:
     if stream_options is None:
         return False
-    if not stream or not set(stream_options) <= {"include_usage"}:
+    wanted = stream_options.get("include_usage", False)
+    if not stream or not set(stream_options) <= {"include_usage"} or not isinstance(wanted, bool):
         raise UserError(f"The stream_options {stream_options} cannot be honoured.",
                         "Beside stream, give include_usage alone.")
-    return stream_options.get("include_usage") is True
+    return wanted
 
 
 def read_score(body: Any) -> tuple[list[dict[str, Any]], list[str]]:

@@ -5,7 +5,8 @@ from pathlib import Path
 from preceptor.deploy.export import kind_of
 from preceptor.generate.engine import Engine
 from preceptor.generate.local import LocalDecoder
-from preceptor.models.causal import load_causal, model_folder
+from preceptor.generate.onnx import load_for_decoding
+from preceptor.models.causal import model_folder
 from preceptor.models.reward_model import RewardModel
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import load_tokenizer
@@ -24,5 +25,5 @@ def load(name: str, folder: Path, options: ServeOptions) -> Engine | RewardModel
         return RewardModel(folder)
     if kind != "causal":
         raise UserError(f"'{folder}' is an encoder, which is not served.", "Give a causal or a reward model.")
-    decoder = LocalDecoder(load_causal(folder), load_tokenizer(folder), rows=options.rows, name=name)
+    decoder = LocalDecoder(load_for_decoding(folder), load_tokenizer(folder), rows=options.rows, name=name)
     return Engine(decoder, options.waiting)
