@@ -92,7 +92,8 @@ def read_completion(body: Any, decoder: LocalDecoder, options: ServeOptions) -> 
         raise UserError("The field 'prompt' must be a text, or a list of texts, none of them empty.", "Give one.")
     prompts = [Prompt("completion", [{"role": "user", "content": text}]) for text in texts]
     if given.get("logprobs", 0) not in (0, 1):
-        raise UserError("logprobs other than 0 and 1 is not offered.", "Both give the log-probabilities of the tokens written.")
+        raise UserError("logprobs other than 0 and 1 is not offered.",
+                        "Both give the log-probabilities of the tokens written.")
     given["logprobs"] = "logprobs" in given  # here 0 asks for those of the tokens written, too
     return _asked(given, [(prompt, encode_text(decoder.tokenizer, text)) for prompt, text in zip(prompts, texts)],
                   decoder, options)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 pytest.importorskip("fastapi", reason="the server needs the extra 'web'")
-openai = pytest.importorskip("openai")
+pytest.importorskip("openai", reason="the server is tested with OpenAI's own client")
 
+import openai
 import uvicorn
 from torch import nn
 
@@ -166,7 +167,8 @@ def test_scores_are_those_of_the_reward_model(served: Served) -> None:
 @pytest.mark.parametrize("options, words", [
     ({"extra_body": {"top_q": 1}}, "top_q"), ({"user": "me"}, "'user'"), ({"temperature": -1}, "temperature"),
     ({"extra_body": {"top_k": "4"}}, "top_k"), ({"extra_body": {"top_k": True}}, "top_k"), ({"n": 7}, "n"),
-    ({"max_tokens": CONTEXT}, "context"), ({"stream_options": {"include_usage": True}}, "stream_options"),
+    ({"max_tokens": CONTEXT}, "context"), ({"extra_body": {"top_k": 10**30}}, "top_k"),
+    ({"stream_options": {"include_usage": True}}, "stream_options"),
     ({"top_logprobs": 2, "logprobs": True}, "top_logprobs"), ({"extra_body": {"num_beams": 3}}, "num_beams"),
     ({"extra_body": {"num_assistant_tokens": 3}}, "draft"), ({"stop": ["a", ""]}, "stop"),
     ({"stream": True, "extra_body": {"num_assistant_tokens": 3}}, "draft"),
