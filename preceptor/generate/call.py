@@ -35,6 +35,7 @@ class RowCall:
         self.writer, self.rows = writer, rows
         # Neighbours of like length waste little on padding, and equal prompts come together and are read once.
         self.waiting = sorted(range(len(requests)), key=lambda n: (len(prompts[n]), prompts[n]))
+        self.stops = any(request.sampling.stop for request in requests)
         self.batch: Rows | None = None
         self.ended: list[int] = []
 
@@ -47,13 +48,14 @@ class RowCall:
             return False
         self._turn_over(live)
         self.ended = self.writer.write(self.batch)
-        if any(request.sampling.stop for request in self.requests.values()):
+        if self.stops:
             self.ended += self.batch.end(self._stopped())
         return True
 
     def join(self, number: int, request: Request, prompt: list[int]) -> None:
         """Let one more request wait, behind those that came before it; it begins as soon as a row is free."""
         self.requests[number], self.prompts[number] = request, prompt
+        self.stops = self.stops or bool(request.sampling.stop)
         self.waiting.insert(0, number)  # the next to begin stands at the end
 
     def leave(self, number: int) -> None:
@@ -80,7 +82,7 @@ class RowCall:
         parts = [self.batch] if live else []
         if self.waiting:
             numbers, self.waiting = self.waiting[-free:], self.waiting[:-free]
-            longest = max(request.sampling.max_tokens for request in self.requests.values())
+            longest = max(self.requests[number].sampling.max_tokens for number in numbers)
             parts.append(begin(self.decoder.model, [self.requests[number] for number in numbers], numbers,
                                [self.prompts[number] for number in numbers], longest,
                                self.decoder.tokenizer.pad_token_id, self.writer.with_states))
