@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preceptor.cli.data import add_data
+from preceptor.cli.serve import add_serve
 from preceptor.run.errors import UserError
 
 
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_label(commands)
     add_data(commands)
+    add_serve(commands)
 
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")

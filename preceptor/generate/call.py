@@ -30,11 +30,11 @@ class RowCall:
 
     def __init__(self, decoder: "LocalDecoder", requests: Sequence[Request], prompts: Sequence[list[int]],
                  writer: Writer, rows: int) -> None:
-        self.decoder, self.requests, self.prompts = decoder, requests, prompts
+        self.decoder = decoder
+        self.requests, self.prompts = dict(enumerate(requests)), dict(enumerate(prompts))
         self.writer, self.rows = writer, rows
         # Neighbours of like length waste little on padding, and equal prompts come together and are read once.
         self.waiting = sorted(range(len(requests)), key=lambda n: (len(prompts[n]), prompts[n]))
-        self.longest = max((request.sampling.max_tokens for request in requests), default=0)
         self.stops = any(request.sampling.stop for request in requests)
         self.batch: Rows | None = None
         self.ended: list[int] = []
@@ -52,6 +52,20 @@ class RowCall:
             self.ended += self.batch.end(self._stopped())
         return True
 
+    def join(self, number: int, request: Request, prompt: list[int]) -> None:
+        """Let one more request wait, behind those that came before it; it begins as soon as a row is free."""
+        self.requests[number], self.prompts[number] = request, prompt
+        self.stops = self.stops or bool(request.sampling.stop)
+        self.waiting.insert(0, number)  # the next to begin stands at the end
+
+    def leave(self, number: int) -> None:
+        """Forget a request, whether it waits, is being answered, or has ended."""
+        del self.requests[number], self.prompts[number]
+        if number in self.waiting:
+            self.waiting.remove(number)
+        elif self.batch is not None:
+            self.batch.end([row for row, other in self.batch.live_requests() if other == number])
+
     def written(self) -> list[int]:
         """The tokens so far of the only answer."""
         return self.batch.written(0)
@@ -60,16 +74,17 @@ class RowCall:
         """Drop the rows that ended and begin requests that wait, when a quarter of the rows can change.
 
         Sooner, and copying the cache costs more than the idle rows do (measured: the optimum is flat, a sixteenth is a
-        fifth slower).
+        fifth slower). A request that joins a call with as much room begins at once.
         """
-        if live * 4 > len(self.batch or ()) * 3:
+        if live * 4 > (self.rows if self.waiting else len(self.batch or ())) * 3:
             return
         free = self.rows - live
         parts = [self.batch] if live else []
         if self.waiting:
             numbers, self.waiting = self.waiting[-free:], self.waiting[:-free]
+            longest = max(self.requests[number].sampling.max_tokens for number in numbers)
             parts.append(begin(self.decoder.model, [self.requests[number] for number in numbers], numbers,
-                               [self.prompts[number] for number in numbers], self.longest,
+                               [self.prompts[number] for number in numbers], longest,
                                self.decoder.tokenizer.pad_token_id, self.writer.with_states))
         self.batch = live_rows(parts, self.writer.spare)
 

@@ -50,7 +50,8 @@ class LocalDecoder:
                 request asks for a draft model that the decoder does not have.
         """
         for strategy, numbers in _by_strategy(requests).items():
-            call = self._call(strategy, [requests[number] for number in numbers])
+            chosen = [requests[number] for number in numbers]
+            call = self.call(strategy, chosen, [self.prompt_tokens(request) for request in chosen])
             with evaluating(self.model, self.draft):
                 while call.advance():
                     yield from ((numbers[place], answer) for place, answer in call.finished())
@@ -60,7 +61,7 @@ class LocalDecoder:
 
         A beam search gives its text in one piece, as it may change its mind to the end.
         """
-        call = self._call(request.sampling.strategy, [request])
+        call = self.call(request.sampling.strategy, [request], [self.prompt_tokens(request)])
         said = ""
         with evaluating(self.model, self.draft):
             while call.advance():
@@ -72,8 +73,9 @@ class LocalDecoder:
                     yield text[len(said):]
                     said = text
 
-    def _call(self, strategy: str, requests: Sequence[Request]) -> RowCall | BeamCall | EncoderDecoderCall:
-        prompts = [self.prompt_tokens(request) for request in requests]
+    def call(self, strategy: str, requests: Sequence[Request],
+             prompts: Sequence[list[int]]) -> RowCall | BeamCall | EncoderDecoderCall:
+        """What answers requests of one strategy to these prompt tokens, a token at a time."""
         if self.model.config.is_encoder_decoder:
             return EncoderDecoderCall(self, requests, prompts)
         if strategy == "beams":

@@ -92,14 +92,36 @@ class Shaper:
     """
 
     def __init__(self, requests: Sequence[Request], prompts: Sequence[list[int]], tokenizer: Any) -> None:
-        self.requests, self.prompts = requests, prompts
-        self.numbers = {number for number, request in enumerate(requests) if request.sampling.shaped}
-        self.limits = {number: 2 * requests[number].sampling.mirostat_tau for number in self.numbers
-                       if requests[number].sampling.mirostat_tau}
-        self.breakers = {breakers: breaker_tokens(tokenizer, breakers) for breakers in
-                         {requests[number].sampling.dry_sequence_breakers for number in self.numbers
-                          if requests[number].sampling.dry_multiplier}}
+        self.tokenizer = tokenizer
+        self.requests: dict[int, Request] = {}
+        self.prompts: dict[int, list[int]] = {}
+        self.numbers: set[int] = set()
+        self.limits: dict[int, float] = {}
+        self.breakers: dict[tuple[str, ...], frozenset[int]] = {}
         self._surprises: dict[int, Tensor] = {}
+        for number, (request, prompt) in enumerate(zip(requests, prompts)):
+            self.add(number, request, prompt)
+
+    def add(self, number: int, request: Request, prompt: list[int]) -> None:
+        """Know one more request; errors as in `breaker_tokens`."""
+        options = request.sampling
+        if options.dry_multiplier and options.dry_sequence_breakers not in self.breakers:
+            self.breakers[options.dry_sequence_breakers] = breaker_tokens(self.tokenizer, options.dry_sequence_breakers)
+        self.requests[number], self.prompts[number] = request, prompt
+        if options.shaped:
+            self.numbers.add(number)
+            if options.mirostat_tau:
+                self.limits[number] = 2 * options.mirostat_tau
+
+    def forget(self, number: int) -> None:
+        """Know a request no more."""
+        breakers = self.requests.pop(number).sampling.dry_sequence_breakers
+        if all(other.sampling.dry_sequence_breakers != breakers for other in self.requests.values()):
+            self.breakers.pop(breakers, None)  # a table as large as the vocabulary
+        del self.prompts[number]
+        self.numbers.discard(number)
+        self.limits.pop(number, None)
+        self._surprises.pop(number, None)
 
     def __call__(self, rows: Iterable[tuple[int, int, list[int]]], logits_NV: Tensor) -> tuple[Tensor, Tensor] | None:
         """The rows (indices into the batch, R) that have processors, and their processed logits (R, V).

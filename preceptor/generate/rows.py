@@ -225,6 +225,10 @@ def live_rows(parts: Sequence[Rows], spare: int = 0) -> Rows:
     """
     kept = [rows.live_N.nonzero()[:, 0] for rows in parts]
     chosen = [rows.chosen(keep) for rows, keep in zip(parts, kept)]
+    widest = max(part["tokens_NT"].shape[1] for part in chosen)  # requests that joined later may write more
+    for part in chosen:
+        for name in ("tokens_NT", "log_probs_NT", "uniforms_NT"):
+            part[name] = nn.functional.pad(part[name], (0, widest - part[name].shape[1]))
     tensors = {name: torch.cat([part[name] for part in chosen]) for name in chosen[0]}
     room = int((tensors["limit_N"] - tensors["made_N"]).max()) + spare
     cache = joined([(rows.cache, keep, int(rows.cached_N[keep].max())) for rows, keep in zip(parts, kept)

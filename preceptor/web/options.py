@@ -21,3 +21,19 @@ class WebOptions:
     """Requests that one browser may send; sign-ins have a limit of their own."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
     """Names under which the server may be called; another name in a request is refused (DNS rebinding)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """What the person who serves models decides."""
+
+    keys: tuple[str, ...] = ()
+    """API keys that are let in; none lets everybody in."""
+    requests_per_minute: int = 600
+    """Requests that one key, or one address where there are no keys, may send."""
+    rows: int = 32
+    """Answers of a model that are written at a time; also the most beams of a search, and choices of a request."""
+    waiting: int = 256
+    """Answers of a model that may wait beyond those; more are refused with 429."""
+    max_tokens: int = 256
+    """Tokens of an answer to a request that does not say how many."""

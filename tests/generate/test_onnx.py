@@ -11,12 +11,14 @@ pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
 
 from preceptor.generate.decoder import Request
+from preceptor.generate.engine import Engine
 from preceptor.generate.guard import GuardedDecoder
 from preceptor.generate.local import LocalDecoder
 from preceptor.generate.onnx import OnnxPolicy
 from preceptor.metrics.meaning import Limits
 from preceptor.run.errors import UserError
 from tests.generate.conftest import ask
+from tests.generate.test_engine import Told
 from tests.generate.test_invariance import OPTIONS, margin
 
 FAMILIES = ("llama", "gpt2")
@@ -99,3 +101,16 @@ def test_what_needs_hidden_states_is_refused(policies: dict[str, OnnxPolicy], to
         decoder.answers([ask("ado", temperature=0, penalty_alpha=0.5, top_k=3)])
     with pytest.raises(UserError, match="watch over meaning needs"):
         GuardedDecoder(decoder, meaning=Limits(0.5, 1.0))
+
+
+def test_an_engine_serves_a_graph_as_it_serves_the_model(policies: dict[str, OnnxPolicy], tokenizer: Any) -> None:
+    decoder = LocalDecoder(policies["llama"].packed(), tokenizer, rows=4)
+    wanted = [ask("ado " * (number % 3), seed=number, max_tokens=4 + number) for number in range(8)]
+    expected = decoder.answers(wanted)
+    engine = Engine(decoder)
+    told = [Told(decoder, request) for request in wanted]
+    for one in told:
+        engine.submit([one.job])
+    for one, other in zip(told, expected):
+        assert one.answer().response == other.response
+    engine.close()

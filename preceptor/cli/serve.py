@@ -1,0 +1,90 @@
+"""`preceptor serve MODEL…`: models behind an API that clients of OpenAI's speak."""
+
+import argparse
+import os
+from pathlib import Path
+
+from preceptor.run.errors import UserError
+
+FINISHING = 30  # seconds that answers in the making get when the server is told to stop
+
+
+def add_serve(commands: argparse._SubParsersAction) -> None:
+    """The command's arguments."""
+    serve = commands.add_parser("serve", help="serve models behind an OpenAI-compatible API")
+    serve.add_argument("models", nargs="+", metavar="MODEL", help="folder of a step or model, or NAME=FOLDER")
+    serve.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine alone)")
+    serve.add_argument("--port", type=int, default=8000, help="port (8000)")
+    serve.add_argument("--keys", type=Path, metavar="FILE",
+                       help="API keys to let in, one a line (default: those in $PRECEPTOR_API_KEYS, by commas)")
+    serve.add_argument("--requests-per-minute", type=int, default=600, metavar="N", help="of each key (600)")
+    serve.add_argument("--rows", type=int, default=32, metavar="N", help="answers of a model at a time (32)")
+    serve.add_argument("--waiting", type=int, default=256, metavar="N", help="answers that may wait, then 429 (256)")
+    serve.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of answers that do not say (256)")
+    serve.set_defaults(command=_serve)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from preceptor.web.options import ServeOptions
+    options = ServeOptions(keys=keys_of(arguments.keys), requests_per_minute=arguments.requests_per_minute,
+                           rows=arguments.rows, waiting=arguments.waiting, max_tokens=arguments.max_tokens)
+    for name in ("requests_per_minute", "rows", "max_tokens"):
+        if getattr(options, name) < 1:
+            raise UserError(f"Nothing can be served with --{name.replace('_', '-')} {getattr(options, name)}.",
+                            "Give 1 or more.")
+    folders = folders_of(arguments.models)
+    try:
+        import uvicorn
+
+        from preceptor.web.api import create_api
+    except ImportError as error:
+        raise UserError(f"The server needs the package {error.name}.",
+                        "Install it with: pip install 'preceptor[web]'") from None
+    from preceptor.web.served import load
+    app = create_api({name: load(name, folder, options) for name, folder in folders.items()}, options)
+    print(f"Serving {', '.join(folders)} at http://{arguments.host}:{arguments.port}/v1. Stop with Ctrl-C.", flush=True)
+    if not options.keys:
+        print("No API keys are set: whoever reaches this address is let in.", flush=True)
+    server = uvicorn.Server(uvicorn.Config(app, host=arguments.host, port=arguments.port, log_level="warning",
+                                           server_header=False, timeout_graceful_shutdown=FINISHING))
+    try:
+        server.run()
+    except SystemExit:
+        raise UserError(f"Port {arguments.port} of {arguments.host} cannot be used.",
+                        "Choose another one with --port.") from None
+
+
+def folders_of(models: list[str]) -> dict[str, Path]:
+    """The folder of each name that clients use: NAME=FOLDER, else the folder's own name.
+
+    Raises:
+        UserError: there is no such folder, or two have one name.
+    """
+    found: dict[str, Path] = {}
+    for model in models:
+        name, _, folder = model.rpartition("=")
+        path = Path(folder)
+        name = name or path.resolve().name
+        if not path.is_dir():
+            raise UserError(f"There is no folder '{folder}'.", "Give the folder of a step or of a model.")
+        if name in found:
+            raise UserError(f"Two models would be called '{name}'.", "Name one of them: NAME=FOLDER.")
+        found[name] = path
+    return found
+
+
+def keys_of(file: Path | None) -> tuple[str, ...]:
+    """The keys of the file, or of the environment.
+
+    Raises:
+        UserError: the file cannot be read, or is empty: that would let everybody in.
+    """
+    if file is None:
+        return tuple(key.strip() for key in os.environ.get("PRECEPTOR_API_KEYS", "").split(",") if key.strip())
+    try:
+        keys = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    except OSError as error:
+        raise UserError(f"The keys in '{file}' cannot be read: {error.strerror}.", "Give a readable file.") from None
+    if not keys:
+        raise UserError(f"'{file}' holds no keys, which would let everybody in.", "Write one key a line.")
+    return keys

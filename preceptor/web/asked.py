@@ -1,0 +1,160 @@
+"""What a client of the API asks for: a JSON body in OpenAI's form, and the requests of the engine that it stands for.
+
+Every field is known and honoured, or refused by name. Null stands for a field that is not given.
+"""
+
+import secrets
+from dataclasses import dataclass, fields
+from typing import Any
+
+from preceptor.data.records import Prompt
+from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.local import LocalDecoder
+from preceptor.models.causal import context_length
+from preceptor.run.errors import UserError, nearest
+from preceptor.tokenizer.chat import encode_prompt, encode_text
+from preceptor.web.options import ServeOptions
+
+SAMPLING = {field.name: field.default for field in fields(Sampling)}
+BOTH = {"model": str, "stream": bool, "stream_options": dict, "n": int, "seed": int, "stop": (str, list)}
+CHAT = {**BOTH, "messages": list, "max_completion_tokens": int, "logprobs": bool, "top_logprobs": int}
+COMPLETION = {**BOTH, "prompt": (str, list), "logprobs": int}
+LARGE = 2**31  # no option means anything beyond; not-a-number is not below it, either
+SCORE = {"model": str, "messages": list, "responses": list}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call of the API: its prompts with the requests for each, and the form of what comes back."""
+
+    requests: list[Request]
+    prompts: list[list[int]]
+    stream: bool
+    usage: bool
+    """Whether a stream ends with how many tokens there were."""
+    log_probs: bool
+
+
+def checked(body: Any, known: dict[str, Any], sampling: bool = True) -> dict[str, Any]:
+    """The fields that are given.
+
+    Raises:
+        UserError: the body is no JSON object, or a field is unknown or not of its kind.
+    """
+    if not isinstance(body, dict):
+        raise UserError("The body is not a JSON object.", "Send one object, in braces.")
+    allowed = {**({name: _kind(default) for name, default in SAMPLING.items()} if sampling else {}), **known}
+    for name, value in body.items():
+        if name not in allowed:
+            raise UserError(f"The field '{name}' is not known here, and nothing is ignored.", nearest(name, allowed))
+        kinds = allowed[name] if isinstance(allowed[name], tuple) else (allowed[name],)
+        wrong_truth = isinstance(value, bool) and bool not in kinds
+        if value is not None and (wrong_truth or not isinstance(value, kinds)):
+            raise UserError(f"The field '{name}' cannot be {str(value)[:80]!r}.",
+                            f"It must be {' or '.join(_JSON[kind] for kind in kinds)}.")
+        if isinstance(value, (int, float)) and name != "seed" and not abs(value) < LARGE:
+            raise UserError(f"The number in the field '{name}' is too large.", "Give one that means something.")
+    return {name: value for name, value in body.items() if value is not None}
+
+
+_JSON = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list",
+         dict: "an object"}
+
+
+def _kind(default: Any) -> Any:
+    """The JSON kinds of a decoding option."""
+    if isinstance(default, bool):  # early_stopping, which may be "never"
+        return (bool, str)
+    return {float: (int, float), int: int, tuple: list}[type(default)]
+
+
+def read_chat(body: Any, decoder: LocalDecoder, options: ServeOptions) -> Asked:
+    """What `/v1/chat/completions` is asked; errors as in `checked`, and where it cannot be honoured."""
+    given = checked(body, CHAT)
+    if given.pop("top_logprobs", 0):
+        raise UserError("top_logprobs above 0 is not offered.", "Leave it out; logprobs gives the tokens written.")
+    if "max_tokens" in given and "max_completion_tokens" in given:
+        raise UserError("max_tokens and max_completion_tokens are one option.", "Give one of them.")
+    if "max_completion_tokens" in given:
+        given["max_tokens"] = given.pop("max_completion_tokens")
+    if "messages" not in given:
+        raise UserError("The field 'messages' is missing.", "Give the conversation as a list of messages.")
+    prompt = Prompt("chat", _texts_only(given.pop("messages")))
+    return _asked(given, [(prompt, encode_prompt(decoder.tokenizer, prompt))], decoder, options)
+
+
+def read_completion(body: Any, decoder: LocalDecoder, options: ServeOptions) -> Asked:
+    """What `/v1/completions` is asked: the text as it stands goes on, without a chat template."""
+    given = checked(body, COMPLETION)
+    texts = given.pop("prompt", None)
+    texts = [texts] if isinstance(texts, str) else texts
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        raise UserError("The field 'prompt' must be a text, or a list of texts, none of them empty.", "Give one.")
+    prompts = [Prompt("completion", [{"role": "user", "content": text}]) for text in texts]
+    if given.get("logprobs", 0) not in (0, 1):
+        raise UserError("logprobs other than 0 and 1 is not offered.",
+                        "Both give the log-probabilities of the tokens written.")
+    given["logprobs"] = "logprobs" in given  # here 0 asks for those of the tokens written, too
+    return _asked(given, [(prompt, encode_text(decoder.tokenizer, text)) for prompt, text in zip(prompts, texts)],
+                  decoder, options)
+
+
+def _asked(given: dict[str, Any], prompts: list[tuple[Prompt, list[int]]], decoder: LocalDecoder,
+           options: ServeOptions) -> Asked:
+    count, seed = given.pop("n", 1), given.pop("seed", secrets.randbits(31))
+    stream, log_probs = given.pop("stream", False), given.pop("logprobs", False)
+    usage = _usage(given.pop("stream_options", None), stream)
+    given.pop("model", None)
+    if not 1 <= count * len(prompts) <= options.rows:
+        raise UserError(f"{count} answers to each of {len(prompts)} prompts are not from 1 to {options.rows}.",
+                        "Give another n.")
+    if isinstance(given.get("stop"), str):
+        given["stop"] = [given["stop"]]
+    for name in ("stop", "dry_sequence_breakers", "order"):
+        if not all(isinstance(text, str) for text in given.get(name, ())):
+            raise UserError(f"The field '{name}' must hold texts only.", "Give a list of texts.")
+    requests, tokens = [], []
+    for prompt, prompt_tokens in prompts:
+        room = context_length(decoder.model) - len(prompt_tokens)
+        sampling = Sampling(**{"max_tokens": max(1, min(options.max_tokens, room)), **given})
+        if sampling.max_tokens > room:
+            raise UserError(f"A prompt of {len(prompt_tokens)} tokens and an answer of {sampling.max_tokens} do not "
+                            f"fit the context of {context_length(decoder.model)}.", "Shorten one of them.")
+        if sampling.num_beams > options.rows:
+            raise UserError(f"num_beams may be {options.rows} at most here.", "Ask for fewer.")
+        requests += [Request(prompt, sampling, seed + choice) for choice in range(count)]
+        tokens += [prompt_tokens] * count
+    return Asked(requests, tokens, stream, usage, log_probs)
+
+
+def _usage(stream_options: dict[str, Any] | None, stream: bool) -> bool:
+    if stream_options is None:
+        return False
+    wanted = stream_options.get("include_usage", False)
+    if not stream or not set(stream_options) <= {"include_usage"} or not isinstance(wanted, bool):
+        raise UserError(f"The stream_options {stream_options} cannot be honoured.",
+                        "Beside stream, give include_usage alone.")
+    return wanted
+
+
+def read_score(body: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """The conversation and the answers that `/v1/score` is to score."""
+    given = checked(body, SCORE, sampling=False)
+    for name in ("messages", "responses"):
+        if not given.get(name):
+            raise UserError(f"The field '{name}' is missing or empty.", "Give messages, and responses to score.")
+    if not all(isinstance(text, str) for text in given["responses"]):
+        raise UserError("The field 'responses' must hold texts only.", "Give a list of texts.")
+    return _texts_only(given["messages"]), given["responses"]
+
+
+def _texts_only(messages: list[Any]) -> list[dict[str, Any]]:
+    """Messages whose content is text; parts of text in OpenAI's form are joined, others refused."""
+    for message in messages:
+        if isinstance(message, dict) and isinstance(message.get("content"), list):
+            parts = message["content"]
+            if not all(isinstance(part, dict) and set(part) == {"type", "text"} and isinstance(part["text"], str)
+                       for part in parts):
+                raise UserError("A message has a part that is not text.", "Send text: the model reads nothing else.")
+            message["content"] = "".join(part["text"] for part in parts)
+    return messages
