@@ -115,7 +115,7 @@ def remove(model: nn.Module, layers: Sequence[int], groups: Sequence[Tensor] | N
     trunk = model.base_model
     setattr(trunk, "layers" if hasattr(trunk, "layers") else "h", nn.ModuleList(kept))
     _describe(config, layers, groups, feed_forward, width, together)
-    smaller = AutoModelForCausalLM.from_config(config, dtype=torch.float32,
+    smaller = AutoModelForCausalLM.from_config(config, dtype=model.dtype,
                                                attn_implementation=config._attn_implementation)
     smaller.load_state_dict(model.state_dict())
     return smaller.to(model.device).train(model.training)

@@ -73,6 +73,7 @@ def logits(model: nn.Module, batches: list[Any]) -> torch.Tensor:
 
 def test_a_smaller_shape_is_the_same_function_as_silence(model: nn.Module, batches: list[Any], tmp_path: Path,
                                                         tokenizer: Any) -> None:
+    model = model.double()  # the same sums in another order differ by rounding, which is not what is asked
     heads = 0 if model.config.model_type == "gpt2" else 4
     options = PruneOptions(heads=heads, feed_forward=10)
     norms = norms_of(model, batches, options, [one for block in blocks(model) for one in linear_maps(block)])
@@ -92,9 +93,10 @@ def test_a_smaller_shape_is_the_same_function_as_silence(model: nn.Module, batch
             linear.bias.data.zero_()
     expected, untouched = logits(silent, batches), logits(model, batches)
     small = remove(model, layers, groups, kept)
-    assert (logits(small, batches) - expected).abs().max() < 1e-6 * expected.abs().max().clamp_min(1)
+    assert (logits(small, batches) - expected).abs().max() < 1e-6
     assert (untouched - expected).abs().max() > 0.1
     assert [weight_of(channel_output(block)).shape[1] for block in blocks(small)] == [10, 10]
+    small = small.float()
     save_model(small, tokenizer, tmp_path / "model")
     opened = load_causal(tmp_path / "model").eval()
     assert all(torch.equal(value, opened.state_dict()[name]) for name, value in small.state_dict().items())
