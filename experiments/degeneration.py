@@ -36,9 +36,9 @@ from preceptor.data.records import Prompt
 from preceptor.generate.continuation import continuations
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
-from preceptor.learn.degeneration import degeneration_terms, language_objective
+from preceptor.learn.degeneration import degeneration_terms
 from preceptor.learn.fit import fit
-from preceptor.learn.language import total_nats
+from preceptor.learn.language import language_objective, total_nats
 from preceptor.learn.options import LanguageOptions
 from preceptor.metrics.diversity import uniq_seq
 from preceptor.metrics.intervals import interval_over_seeds
