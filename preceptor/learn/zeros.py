@@ -30,4 +30,4 @@ def keep_zeros(step: Step, model: nn.Module) -> None:
     if not held:
         raise UserError(f"The model of step '{step.name}' has no zeros to keep.", "Leave keep_zeros out.")
     for weight in held:
-        weight.register_hook(lambda gradient, free=weight.detach() != 0: gradient * free)
+        weight.register_hook((weight.detach() != 0).mul)
