@@ -12,7 +12,7 @@ class PruneOptions:
     """What a weight is worth: its magnitude times the norm of its input over the corpus, or its magnitude alone."""
     sparsity: float = 0.0
     """Share of the weights of every linear map in the blocks that is set to 0."""
-    pattern: Literal["unstructured", "2:4"] = "unstructured"
+    pattern: Literal["unstructured", "two_of_four"] = "unstructured"
     """Where the zeros may be: anywhere, or two of every four neighbouring inputs (with a sparsity of 0.5)."""
     layers: int = 0
     """Blocks that the model keeps; 0 keeps all."""

@@ -86,9 +86,9 @@ def check_weights(model: nn.Module, options: PruneOptions) -> None:
     if not 0 <= options.sparsity < 1:
         raise UserError(f"A sparsity of {options.sparsity} is no share of weights below 1.",
                         "Give a share such as 0.5.")
-    if options.pattern == "2:4":
+    if options.pattern == "two_of_four":
         if options.sparsity != 0.5:
-            raise UserError("The pattern 2:4 is a sparsity of 0.5.", "Set sparsity to 0.5 too.")
+            raise UserError("The pattern two_of_four is a sparsity of 0.5.", "Set sparsity to 0.5 too.")
         inputs = {model.config.hidden_size, options.feed_forward or channels(model.config),
                   (options.heads or model.config.num_attention_heads) * head_width(model.config)}
         odd = sorted(number for number in inputs if number % 4)
@@ -153,7 +153,7 @@ def sparsify(block: nn.Module, options: PruneOptions, norms: dict[nn.Module, Ten
     whole map for magnitude (Sun et al. 2023, §3), within each four for 2:4."""
     for linear in linear_maps(block):
         scores, weight = _scores(linear, norms), weight_of(linear)
-        if options.pattern == "2:4":
+        if options.pattern == "two_of_four":
             keep = keep_two_of_four(scores)
         elif options.score == "wanda":
             keep = keep_largest(scores, options.sparsity)

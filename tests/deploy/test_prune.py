@@ -108,7 +108,7 @@ def test_a_smaller_shape_is_the_same_function_as_silence(model: nn.Module, batch
 
 
 @pytest.mark.parametrize("options", [PruneOptions(sparsity=0.3), PruneOptions(sparsity=0.3, score="magnitude"),
-                                     PruneOptions(sparsity=0.5, pattern="2:4")], ids=str)
+                                     PruneOptions(sparsity=0.5, pattern="two_of_four")], ids=str)
 def test_each_map_has_the_zeros_asked_for_and_other_weights_stay(model: nn.Module, batches: list[Any],
                                                                  options: PruneOptions) -> None:
     before = copy.deepcopy(model)
@@ -118,7 +118,7 @@ def test_each_map_has_the_zeros_asked_for_and_other_weights_stay(model: nn.Modul
             was, now = weight_of(was), weight_of(now)
             zero = now == 0
             assert torch.equal(now[~zero], was[~zero])
-            if options.pattern == "2:4":
+            if options.pattern == "two_of_four":
                 assert (zero.view(len(now), -1, 4).sum(-1) == 2).all()
             elif options.score == "wanda":
                 assert (zero.sum(1) == int(0.3 * now.shape[1] + 1e-9)).all()
@@ -187,9 +187,10 @@ def test_the_stage_writes_a_model_and_what_each_block_is_worth(corpus: Path, tok
 
 
 @pytest.mark.parametrize(("options", "cause"), [
-    ({}, "nothing to prune"), ({"sparsity": 1.0}, "no share"), ({"sparsity": 0.4, "pattern": "2:4"}, "sparsity of 0.5"),
-    ({"sparsity": 0.5, "pattern": "2:4", "feed_forward": 10}, "four at a time"), ({"layers": 4}, "cannot keep 4"),
-    ({"heads": 3}, "3 heads do not fit"), ({"heads": -1}, "cannot keep -1")], ids=str)
+    ({}, "nothing to prune"), ({"sparsity": 1.0}, "no share"),
+    ({"sparsity": 0.4, "pattern": "two_of_four"}, "sparsity of 0.5"),
+    ({"sparsity": 0.5, "pattern": "two_of_four", "feed_forward": 10}, "four at a time"),
+    ({"layers": 4}, "cannot keep 4"), ({"heads": 3}, "3 heads do not fit"), ({"heads": -1}, "cannot keep -1")], ids=str)
 def test_what_cannot_be_had_is_refused(options: dict[str, Any], cause: str) -> None:
     model, asked = network("llama", 20), PruneOptions(**options)
     with pytest.raises(UserError, match=cause):

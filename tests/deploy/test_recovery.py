@@ -69,5 +69,6 @@ def test_zeros_that_could_not_be_kept_are_refused(runs: Path, corpus: Path, tmp_
 
 
 def test_the_shipped_recipe_names_the_original_as_teacher() -> None:
-    recover = load_recipe("shrink", to_run=False).steps[-1]
+    _, pruned, recover = load_recipe("shrink", sets=["pruned.pattern=two_of_four"], to_run=False).steps
+    assert pruned.options.pattern == "two_of_four"
     assert recover.needs["teacher"] == "base" and recover.needs["model"] == "pruned"
