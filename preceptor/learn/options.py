@@ -85,6 +85,8 @@ class LanguageOptions(FitOptions):
     """Share of the loss that is the distance from the step's input `teacher`; the rest is the likelihood."""
     distillation_temperature: float = 1.0
     """Divides the logits of the model and of its teacher where they are compared."""
+    keep_zeros: bool = False
+    """Whether weights that are 0 in the model that the step goes on from stay 0, as a pruned model's should."""
     loss: str = ""
     """A loss of your own in place of all others, as package.module:function (docs/training.md)."""
 

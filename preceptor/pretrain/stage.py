@@ -9,6 +9,7 @@ from preceptor.data.records import Document
 from preceptor.generate.continuation import continuations
 from preceptor.learn.degeneration import degeneration_terms
 from preceptor.learn.fit import Loss, Term, fit
+from preceptor.learn.zeros import keep_zeros
 from preceptor.models.attention import packs
 from preceptor.models.causal import parameter_count, save_model
 from preceptor.models.dropout import residual_dropout
@@ -62,6 +63,7 @@ def train(step: Step, begun: Start) -> None:
     terms = _replay(step, begun, loss, layout, length)
     terms += degeneration_terms(options, examples, begun.tokenizer, continuations, rows=options.rows,
                                 context=options.context, total=options.steps, seed=step.seed)
+    keep_zeros(step, begun.model)
     with residual_dropout(begun.model, options.dropout):
         fit(begun.model, batches, loss, options, folder=step.folder, log=step.log,
             progress=step.progress(options.steps), extra=terms, after_step=measure, rescues=options.rescues)

@@ -112,6 +112,8 @@ STAGES: dict[str, Stage | Choice] = {
         "best_of_n": _from_chosen("best_of_n", "BestOfNOptions"),
         "rejection_sampling": _from_chosen("rejection_sampling", "RejectionOptions"),
     }),
+    "prune": Stage("preceptor.deploy.options:PruneOptions", "preceptor.deploy.prune:run", ("model", "corpus"),
+                   ("validation",)),
     "ladder": Stage("preceptor.evaluate.options:LadderOptions", "preceptor.evaluate.ladder:run", ("model", "prompts"),
                     ("village", "judge", "comparisons"), ("earlier",)),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),

@@ -7,6 +7,7 @@ from preceptor.generate.continuation import continuations
 from preceptor.learn.degeneration import degeneration_terms
 from preceptor.learn.fit import fit
 from preceptor.learn.language import language_objective, load_teacher
+from preceptor.learn.zeros import keep_zeros
 from preceptor.models.adapters import add_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.dropout import residual_dropout
@@ -54,6 +55,7 @@ def run(step: Step) -> None:
     terms = degeneration_terms(options, examples, tokenizer, continuations, rows=options.rows, context=length,
                                total=batches.total, seed=step.seed)
     objective = language_objective(options, load_teacher(step))
+    keep_zeros(step, model)
     with residual_dropout(model, options.dropout):
         fit(model, batches, objective, options, folder=step.folder, log=step.log,
             progress=step.progress(batches.total), extra=terms, after_step=end_epoch)
