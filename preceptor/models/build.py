@@ -40,7 +40,7 @@ def build(options: ArchitectureOptions, *, vocabulary: int, end: int, pad: int, 
         tokens["mask_token_id"] = mask
     config = without_dropout(family.config(options, tokens))
     kind = headed(family.kind)
-    config._attn_implementation = attention_for(kind._model_mapping[type(config)])
+    config._attn_implementation = attention_for(kind._model_mapping[type(config)], config)
     model = kind.from_config(config)
     initialise(model, options.initialisation)
     return model.to(device())

@@ -22,14 +22,24 @@ BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "camembert")
 """Families whose positions begin behind the padding token's number."""
 
 
-def attention_kind() -> str:
-    """SDPA in fp32; plain products in bf16 on a CPU, where SDPA's backward is slow (docs/performance.md)."""
-    return "eager" if has_bfloat16() and not torch.cuda.is_available() else "sdpa"
+SHORT = 256
+"""Positions up to which plain attention was measured to be faster in bf16 on a CPU (docs/performance.md)."""
 
 
-def attention_for(network: type) -> str:
+def attention_kind(config: Any) -> str:
+    """SDPA; in bf16 on a CPU, where its backward is slow, plain products for networks of at most `SHORT` positions.
+
+    Plain products keep a number for each pair of positions and head: rows of thousands of tokens, as a prompt with all
+    its answers can be, filled 23 GiB.
+    """
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", SHORT + 1)
+    plain = has_bfloat16() and not torch.cuda.is_available() and positions <= SHORT
+    return "eager" if plain else "sdpa"
+
+
+def attention_for(network: type, config: Any) -> str:
     """`attention_kind` where the class of networks offers the choice; some have one way of their own."""
-    return attention_kind() if network._supports_sdpa else "eager"
+    return attention_kind(config) if network._supports_sdpa else "eager"
 
 
 def build_llama(*, vocabulary: int, width: int, layers: int, heads: int, feed_forward: int, context: int,
@@ -79,7 +89,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
             raise ValueError(f"{config.model_type} networks are of another kind")
         network = network[0] if isinstance(network, tuple) else network  # Funnel has two trunks
         model, report = kind.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True,
-                                             attn_implementation=attention_for(network))
+                                             attn_implementation=attention_for(network, config))
     except (OSError, ValueError) as error:
         raise UserError(f"'{source}' cannot be loaded as a model: {str(error).splitlines()[0]}",
                         "Give a folder written by save_pretrained, or the name of a model on the hub.") from None

@@ -40,7 +40,7 @@ def start_encoder(source: Path | str, axes: Sequence[str], seed: int) -> nn.Modu
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention_kind())
+            model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention_kind(config))
         except ValueError:
             raise UserError(f"The family of '{source}' ({config.model_type}) has no sequence classifier.",
                             "Start from another encoder.") from None

@@ -32,7 +32,7 @@ def scalar_from_causal(source: Path | str, seed: int = 0) -> nn.Module:
     config = causal.config
     config.num_labels = 1
     try:
-        model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention_kind())
+        model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention_kind(config))
     except ValueError:
         raise UserError(f"The family of '{source}' ({config.model_type}) has no sequence classifier.",
                         "Start the reward model from another family.") from None

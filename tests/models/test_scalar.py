@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, MambaConfig
 
 from preceptor.data.batches import IGNORE, Example, collate
+from preceptor.models import causal
 from preceptor.models.attention import shared_prompt_mask
-from preceptor.models.causal import load_causal, save_model
+from preceptor.models.causal import SHORT, attention_kind, load_causal, save_model
 from preceptor.models.scalar import load_scalar, offset, scalar_from_causal, token_values
 from preceptor.run.errors import UserError
 
@@ -99,3 +101,12 @@ def test_what_is_no_scalar_model_is_refused(causal_folder: Folder, tokenizer: An
     save_model(BertForSequenceClassification(bert), tokenizer, tmp_path / "bert")
     with pytest.raises(UserError, match="no linear head on each token"):
         load_scalar(tmp_path / "bert")
+
+
+def test_plain_attention_is_for_short_networks_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = LlamaConfig(max_position_embeddings=SHORT), LlamaConfig(max_position_embeddings=SHORT + 1)
+    monkeypatch.setattr(causal, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [attention_kind(one) for one in (short, long, MambaConfig())] == ["eager", "sdpa", "sdpa"]
+    monkeypatch.setattr(causal, "has_bfloat16", lambda: False)
+    assert attention_kind(short) == "sdpa"
