@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from preceptor.run.errors import UserError
@@ -55,7 +56,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def folders_of(models: list[str]) -> dict[str, Path]:
-    """The folder of each name that clients use: NAME=FOLDER, else the folder's own name.
+    """The folder of each name that clients use: NAME=FOLDER, else the step's or the folder's own.
 
     Raises:
         UserError: there is no such folder, or two have one name.
@@ -64,7 +65,7 @@ def folders_of(models: list[str]) -> dict[str, Path]:
     for model in models:
         name, _, folder = model.rpartition("=")
         path = Path(folder)
-        name = name or path.resolve().name
+        name = name or re.sub(r"^\d\d-", "", path.resolve().name)
         if not path.is_dir():
             raise UserError(f"There is no folder '{folder}'.", "Give the folder of a step or of a model.")
         if name in found:
