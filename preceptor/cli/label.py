@@ -77,8 +77,9 @@ def _ask(store: Store, options: argparse.Namespace) -> None:
 def _judge(store: Store, options: argparse.Namespace) -> None:
     """Rankings by a reward, of every item that it has not ranked yet."""
     from preceptor.cli.answers import folder_of
-    from preceptor.feedback.rankers import kind_of_judge, plain_name
+    from preceptor.feedback.rankers import kind_of_judge
     from preceptor.feedback.rewards import open_reward
+    from preceptor.run.manifest import plain_name
     folder = folder_of(options.judge, options.run)
     name, kind = options.name or plain_name(folder), kind_of_judge(folder)
     done = rank_with(store, open_reward(folder), name, kind)

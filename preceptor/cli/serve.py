@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import re
 from pathlib import Path
 
 from preceptor.run.errors import UserError
+from preceptor.run.manifest import plain_name
 
 FINISHING = 30  # seconds that answers in the making get when the server is told to stop
 
@@ -65,7 +65,7 @@ def folders_of(models: list[str]) -> dict[str, Path]:
     for model in models:
         name, _, folder = model.rpartition("=")
         path = Path(folder)
-        name = name or re.sub(r"^\d\d-", "", path.resolve().name)
+        name = name or plain_name(path.resolve())
         if not path.is_dir():
             raise UserError(f"There is no folder '{folder}'.", "Give the folder of a step or of a model.")
         if name in found:

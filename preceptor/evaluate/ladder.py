@@ -11,13 +11,14 @@ from typing import Any
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.ranked import HELD_OUT
 from preceptor.data.records import Comparison, Prompt
-from preceptor.feedback.rankers import plain_name, rankings
+from preceptor.feedback.rankers import rankings
 from preceptor.feedback.scores import ModelScores, ladder, model_scores
 from preceptor.generate.answers import Asked, by_prompt, written
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.metrics.intervals import bootstrap_mean
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
+from preceptor.run.manifest import plain_name
 from preceptor.run.step import Step
 from preceptor.village.oracle import Oracle
 from preceptor.village.stage import load_oracle

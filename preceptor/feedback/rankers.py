@@ -7,7 +7,6 @@ redone (`--from`).
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from preceptor.feedback.tables import labels
 from preceptor.models.rewards import DESCRIPTION
 from preceptor.run.errors import UserError, Waiting
 from preceptor.run.files import read_json
+from preceptor.run.manifest import plain_name
 from preceptor.run.step import Step
 from preceptor.village.stage import load_panel
 
@@ -89,11 +89,6 @@ def kind_of_judge(folder: Path) -> str:
     """What the labeler is whose judgements the reward in a folder gives: a program, or else a model."""
     described = folder / DESCRIPTION
     return "program" if described.exists() and read_json(described)["kind"] == "program" else "model"
-
-
-def plain_name(folder: Path) -> str:
-    """The name of the step that a folder belongs to, or of the folder."""
-    return re.sub(r"^\d\d-", "", folder.name)
 
 
 def _by_people(step: Step, asked: Mapping[str, Asked]) -> dict[str, list[Comparison]]:

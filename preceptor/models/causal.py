@@ -32,8 +32,7 @@ def attention_kind(config: Any) -> str:
     Plain products keep a number for each pair of positions and head: rows of thousands of tokens, as a prompt with all
     its answers can be, filled 23 GiB.
     """
-    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", SHORT + 1)
-    plain = has_bfloat16() and not torch.cuda.is_available() and positions <= SHORT
+    plain = has_bfloat16() and not torch.cuda.is_available() and configured_length(config) <= SHORT
     return "eager" if plain else "sdpa"
 
 

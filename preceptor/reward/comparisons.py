@@ -15,11 +15,12 @@ from pathlib import Path
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Comparison, Prompt, Response
-from preceptor.feedback.rankers import plain_name, rankings
+from preceptor.feedback.rankers import rankings
 from preceptor.generate.answers import Asked, by_prompt, written
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.metrics.rankings import labeler_agreement
 from preceptor.run.errors import UserError
+from preceptor.run.manifest import plain_name
 from preceptor.run.step import Step
 
 

@@ -9,6 +9,7 @@ that a page can go on with it; it takes no part in any hash.
 """
 
 import fcntl
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,3 +69,8 @@ def step_folder(folder: Path, name: str) -> Path:
     if not found:
         raise UserError(f"There is no step '{name}' in the run '{folder}'.", "Run it first, or check the name.")
     return found[0]
+
+
+def plain_name(folder: Path) -> str:
+    """The name of the step that a folder belongs to, or of the folder."""
+    return re.sub(r"^\d\d-", "", folder.name)
