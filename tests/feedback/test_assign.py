@@ -47,6 +47,8 @@ def test_labelers_who_work_at_once_never_collide(store: Store) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    for name in names:  # what the last one at work passed over, when the others had gone, waits for who comes back
+        work(name)
     assert not errors
     found = list(comparisons(store))
     by_item = Counter(one.prompt.id for one in found)
