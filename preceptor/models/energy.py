@@ -3,6 +3,8 @@
 Legend: N points of D dimensions.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -41,3 +43,24 @@ def langevin(energy: Energy, points_ND: Tensor, steps: int, size: float,
         noise_ND = torch.randn(points_ND.shape, generator=generator, dtype=points_ND.dtype, device=points_ND.device)
         points_ND = points_ND.detach() - size**2 / 2 * slope_ND + size * noise_ND
     return points_ND
+
+
+class Mixture:
+    """A density with a known normaliser: round Gaussians in the plane, of unequal weights."""
+
+    def __init__(self, blur: float = 0.0) -> None:
+        """`blur` is the deviation of noise added to every point: the density that denoising learns."""
+        self.centres_K2 = torch.tensor([[-2.0, -1.0], [0.5, 2.0], [2.0, -1.5]])
+        self.weights_K = torch.tensor([0.5, 0.3, 0.2])
+        self.deviation = (0.5**2 + blur**2) ** 0.5
+
+    def log_prob(self, points_ND: Tensor) -> Tensor:
+        """log p(x), (N,): its integral over the plane is one."""
+        distances_NK = ((points_ND[:, None] - self.centres_K2.to(points_ND)) ** 2).sum(-1)
+        logs_NK = -distances_NK / (2 * self.deviation**2) - math.log(2 * math.pi * self.deviation**2)
+        return (logs_NK + self.weights_K.to(points_ND).log()).logsumexp(1)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Points (count, 2)."""
+        which = torch.multinomial(self.weights_K, count, replacement=True, generator=generator)
+        return self.centres_K2[which] + self.deviation * torch.randn(count, 2, generator=generator)

@@ -124,7 +124,13 @@ STAGES: dict[str, Stage | Choice] = {
     }),
     "vision": Choice("system", "clip", {
         "clip": _system("ClipOptions"),
+        "vq_vae": _system("generative_options:ImageTokenizerOptions"),
+        "vq_gan": _system("generative_options:AdversarialOptions", may_need=("features",)),
+        "vit_vqgan": _system("generative_options:VitTokenizerOptions", may_need=("features",)),
+        "autoregressive": _system("generative_options:AutoregressiveOptions", ("pictures", "start")),
+        "diffusion": _system("generative_options:DiffusionOptions"),
     }),
+    "energy": Stage("preceptor.vision.generative_options:EnergyOptions", "preceptor.vision.energy:run"),
     "prune": Stage("preceptor.deploy.options:PruneOptions", "preceptor.deploy.prune:run", ("model", "corpus"),
                    ("validation",)),
     "ladder": Stage("preceptor.evaluate.options:LadderOptions", "preceptor.evaluate.ladder:run", ("model", "prompts"),
