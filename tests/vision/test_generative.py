@@ -81,7 +81,7 @@ def test_the_autoregressive_classifier_is_a_row(book: Book, tmp_path: Path, toke
     drawn = system.draw(texts, seed=1)
     assert drawn.shape == (2, 3, 32, 32) and torch.equal(drawn, system.draw(texts, seed=1))
     assert not torch.equal(drawn, system.draw(texts, seed=2))
-    assert torch.equal(system.draw(["a book"], seed=2)[0], system.draw(texts, seed=1)[1])
+    torch.testing.assert_close(system.draw(["a book"], seed=2)[0], drawn[1], rtol=0, atol=1e-3)
 
 
 @torch.no_grad()
