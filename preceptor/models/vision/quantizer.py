@@ -13,6 +13,7 @@ from preceptor.losses.quantisation import straight_through
 
 DECAY = 0.99    # of the moving averages (van den Oord et al. 2017, appendix A.1)
 DEAD = 0.03     # share of its fair part of the states below which a code starts anew
+CREDIT = 0.06   # share that it starts with: without any state it has 70 steps, ln(0.03 / 0.06) / ln(0.99)
 
 
 class Quantised(NamedTuple):
@@ -29,9 +30,9 @@ class Quantizer(nn.Module):
     """A codebook that learns by its gradient, or as a moving average of the states that chose each code.
 
     With `cosine`, states and codes have unit length (Yu et al. 2022, arXiv 2110.04627, section 3.2). Codes that hardly
-    any state chooses start anew at states of the batch (Dhariwal et al. 2020, arXiv 2005.00341, appendix B.1), and so
-    does a fresh codebook. All this happens only in training, and only while the codebook may learn, so that freezing
-    it by its name stops the averages too.
+    any state chooses start anew at states of the batch (Dhariwal et al. 2020, arXiv 2005.00341, appendix B.1), drawn in
+    proportion to their squared distance from the nearest code; so does a fresh codebook. All this happens only in
+    training, and only while the codebook may learn, so that freezing it by its name stops the averages too.
     """
 
     def __init__(self, codes: int, width: int, dimensions: int, *, learn: Literal["average", "gradient"],
@@ -80,9 +81,12 @@ class Quantizer(nn.Module):
     def _start_anew(self, states_ND: Tensor) -> None:
         fair = len(states_ND) / len(self.sizes)
         dead = (self.sizes < DEAD * fair).nonzero()[:, 0]
-        drawn = torch.randint(len(states_ND), (len(dead),), device=dead.device)
-        self.codebook.weight[dead] = states_ND[drawn].to(self.codebook.weight.dtype)
-        self.sizes[dead] = fair
+        if len(dead):
+            # Where the codes fit worst (as k-means++ begins), or most would start on the plain ground of the pictures.
+            away_N = ((self.look_up(self._nearest(states_ND)) - states_ND) ** 2).sum(1).float()
+            drawn = torch.multinomial(away_N + 1e-20, len(dead), replacement=True)
+            self.codebook.weight[dead] = states_ND[drawn].to(self.codebook.weight.dtype)
+            self.sizes[dead] = CREDIT * fair
 
     @torch.no_grad()
     def _average(self, states_ND: Tensor, indices_N: Tensor) -> None:
