@@ -8,6 +8,7 @@ from torch import Tensor
 
 from preceptor.data.batches import Batch
 from preceptor.data.pictures.store import Pictures
+from preceptor.recipe.load import load_recipe
 from preceptor.vision.generative import eliminate, level_of, some_without_text
 from tests.vision.conftest import Book
 from tests.vision.rows import check_row
@@ -106,3 +107,9 @@ def test_the_diffusion_classifier_is_a_row(book: Book, tmp_path: Path) -> None:
     chosen = system.classify(pictures, texts, [(3, 1)])
     assert torch.equal(chosen.text_I, errors.argmin(1)) and chosen.evaluations == 9
     assert system.draw(texts[:2]).shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["energy", "generative_classifiers", "image_tokenizers"])
+def test_the_recipes_resolve(name: str) -> None:
+    recipe = load_recipe(name, sets=["emoji.needs.pack=."] if name == "image_tokenizers" else [])
+    assert all(step.stage in ("vision", "energy") for step in recipe.steps[-2:])
