@@ -21,7 +21,7 @@ class SftOptions(LanguageOptions, AdapterOptions):
     """Peak learning rate of AdamW, for the small network of the village; models of 100M weights and more want 1e-5."""
     replay_share: float = 0.1
     """Share of each optimiser step's gradient that comes from the documents of the input `replay`, where there are any
-    (InstructGPT, appendix C.4: 10 % of pretraining text, found helpful for PPO)."""
+    (InstructGPT, appendix C.3: 10 % of pretraining text, found helpful for PPO)."""
 
 
 @dataclass(frozen=True, kw_only=True)
