@@ -49,11 +49,11 @@ def test_batches_are_a_function_of_seed_and_number() -> None:
 @pytest.mark.parametrize("objective", ["noise_contrast", "ranking", "denoising", "contrastive_divergence"])
 def test_each_objective_comes_near_the_density(objective: str, tmp_path: Path) -> None:
     start = measures(EnergyNetwork(2, 32), Mixture())["kl"]
-    folder = run_stage("energy", tmp_path / objective, objective=objective, steps=120, points=128, width=32,
+    folder = run_stage("energy", tmp_path / objective, objective=objective, steps=250, points=128, width=32,
                        learning_rate=1e-2, langevin_steps=10)
     found = read_json(folder / "energy.json")
     assert found["kl"] < 0.4 < 1 < start
     if objective == "noise_contrast":
-        assert found["log_z_learned"] == pytest.approx(found["log_z"], abs=0.3)
+        assert found["log_z_learned"] == pytest.approx(found["log_z"], abs=0.4)
     else:
         assert found["log_z_learned"] == 0
