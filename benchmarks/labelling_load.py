@@ -135,6 +135,8 @@ def measure(place: str, labelers: int, seconds: float, kill: bool) -> dict[str, 
     kept = list(comparisons(store))
     store.close()
     done = [label for one in people for label in one.done]
+    if not done:
+        raise SystemExit("No ranking was acknowledged in this time: give more --seconds.")
     times = sorted(seconds for one in people for seconds in one.times)
     pairs = Counter((one.labeler, one.prompt.id) for one in kept)
     return {"submitted": len(done), "lost": len(set(done) - {one.id for one in kept}),

@@ -120,6 +120,12 @@ def item_content(store: Store, key: str) -> tuple[Prompt, list[Response], dict[s
     return prompt, [said[key] for key in row["answers"]], dict(row)
 
 
+def is_gold(store: Store, key: str) -> bool | None:
+    """Whether an item is a gold question; None where there is no such item."""
+    with store.reading() as connection:
+        return connection.scalar(sql.select(items.c.gold.is_not(None)).where(items.c.key == key))
+
+
 def set_gold(store: Store, known: Sequence[Comparison], who: str = "preceptor") -> int:
     """Make the items of these comparisons gold questions: the rankings are held to be right, and which answers have a
     flag of sensitive content. Returns how many.

@@ -50,7 +50,7 @@ assignments = Table("assignments", metadata, Column("item", ForeignKey("items.ke
                     Column("number", Integer, primary_key=True), Column("labeler", Text), Column("until", Float),
                     Column("finished", Boolean, nullable=False, default=False),
                     UniqueConstraint("item", "labeler"))
-Index("open_assignments", assignments.c.finished, assignments.c.until)
+Index("unfinished_assignments", assignments.c.finished, assignments.c.item)
 Index("held_assignments", assignments.c.labeler)
 
 drafts = Table("drafts", metadata, Column("item", ForeignKey("items.key"), primary_key=True),

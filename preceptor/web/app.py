@@ -19,7 +19,7 @@ from preceptor.web import insight, labelling, people, rounds, writing
 from preceptor.web.guard import HEADERS, LARGEST, Refused, Room
 from preceptor.web.limits import Limit
 from preceptor.web.options import WebOptions
-from preceptor.web.render import page
+from preceptor.web.render import page, prepare
 
 
 def create_app(store: Store, options: WebOptions | None = None, run: Path | None = None, place: str = "") -> FastAPI:
@@ -32,6 +32,7 @@ def create_app(store: Store, options: WebOptions | None = None, run: Path | None
     app = FastAPI(title="Preceptor", docs_url=None, redoc_url=None)
     selector = Selector(store, options.policy)
     selector.look()
+    prepare()
     app.state.room = Room(store, options, selector, run, place, requests=Limit(options.requests_per_minute, 60))
     for room in (labelling, people, writing, insight, rounds):
         app.include_router(room.router)

@@ -101,6 +101,17 @@ def page(request: Request, name: str, session: Session | None = None, /, status:
     return HTMLResponse(html, status_code=status)
 
 
+def prepare() -> None:
+    """Read the templates and words before the first reader comes: of many at once, each would do it anew."""
+    environment = _environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
+    for language in LANGUAGES:
+        say("label.brand", language)
+    markdown("")
+    _version()
+
+
 @cache
 def _version() -> str:
     """A name of the style sheet's and script's state, so that a browser fetches them anew when they change."""
