@@ -1,6 +1,7 @@
 """Answers to be ranked, from any model that can be asked: a step of a run, a model folder, or a server."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def asked_of(models: Sequence[str], run: Path, prompts: Path, samples: int,
         for number, request in enumerate(requests):
             found[request.prompt.id].setdefault(answered[number].text, answered[number])
     several = [(prompt, list(found[prompt.id].values())) for prompt in asked if len(found[prompt.id]) > 1]
+    if len(several) < len(asked):
+        left_out = len(asked) - len(several)
+        print(f"{left_out:,} prompts are left out: all of their answers say the same.", file=sys.stderr)
     if not several:
         raise UserError("No prompt got two different answers.", "Name more models, or raise --samples.")
     return several

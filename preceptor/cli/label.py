@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from preceptor.data.jsonl import write_jsonl
+from preceptor.data.jsonl import read_jsonl, write_jsonl
+from preceptor.data.records import Prompt
 from preceptor.feedback.assign import waiting
 from preceptor.feedback.formats import read_comparisons, write_comparisons
 from preceptor.feedback.machines import rank_with
@@ -12,6 +13,7 @@ from preceptor.feedback.preferences import all_thumbs
 from preceptor.feedback.records import add_comparisons, add_items, comparisons, set_gold
 from preceptor.feedback.sources import fill_from_run, read_answers
 from preceptor.feedback.store import Store, open_store
+from preceptor.feedback.trials import add_trials
 from preceptor.run.errors import UserError
 from preceptor.web.options import WebOptions
 from preceptor.web.serve import LOCAL, serve
@@ -38,7 +40,7 @@ def label(options: argparse.Namespace) -> None:
         _fill(store, options)
         if options.judge:
             _judge(store, options)
-        if not (options.add or options.gold or options.judge or options.ask):
+        if not (options.add or options.gold or options.trials or options.judge or options.ask):
             _serve(store, str(place), options)
     finally:
         store.close()
@@ -54,13 +56,16 @@ def _fill(store: Store, options: argparse.Namespace) -> None:
         known = read_comparisons(options.gold)
         add_items(store, [(one.prompt, one.responses) for one in known], overlap=0, split="heldout", who=WHO)
         print(f"{set_gold(store, known, WHO):,} gold questions.", file=sys.stderr)
+    if options.trials:
+        print(f"{add_trials(store, read_jsonl(options.trials, Prompt), WHO):,} new prompts in the screening test.",
+              file=sys.stderr)
     if options.ask or options.prompts:
         _ask(store, options)
     if options.answers:
         asked = read_answers(options.answers)
         add_items(store, asked, overlap=options.overlap, who=WHO)
         print(f"{len(asked):,} prompts with {sum(len(said) for _, said in asked):,} answers.", file=sys.stderr)
-    elif not (options.add or options.gold or options.ask) and not waiting(store):
+    elif not (options.add or options.gold or options.trials or options.ask) and not waiting(store):
         print(f"{fill_from_run(store, options.run, options.overlap, WHO):,} prompts of {options.run}, "
               f"each for {options.overlap} labelers.", file=sys.stderr)
 

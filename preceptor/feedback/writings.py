@@ -48,13 +48,13 @@ def write_prompt(store: Store, labeler: str, text: str, kind: str, examples: lis
     if kind == "few_shot" and not examples:
         raise UserError("A few-shot prompt needs at least one example.", "Write a query and its answer.")
     for part in (text, *given):
-        _check_text(part)
+        check_text(part)
     messages = [{"role": role, "content": part.strip()} for part, role in
                 zip([*given, text], ["user", "assistant"] * (len(given) // 2) + ["user"])]
     source = f"written/{kind}"
     if not answer.strip():
         return _keep(store, labeler, "prompt", Prompt("", messages, category, labeler, source))
-    _check_text(answer)
+    check_text(answer)
     messages.append({"role": "assistant", "content": answer.strip()})
     return _keep(store, labeler, "demonstration", Conversation("", messages, category, labeler, source))
 
@@ -71,7 +71,7 @@ def add_corrections(store: Store, connection: sql.Connection, labeler: str, labe
         UserError: a text is empty or too long.
     """
     for number, text in texts.items():
-        _check_text(text)
+        check_text(text)
         messages = [*prompt.messages, {"role": "assistant", "content": text.strip()}]
         record = Conversation("", messages, prompt.category, labeler, "corrected")
         _add(store, connection, f"{label}/{number}", labeler, "correction", record)
@@ -91,7 +91,12 @@ def corrections_of(store: Store, label: str) -> dict[str, str]:
     return {row.key.rsplit("/", 1)[1]: row.record["messages"][-1]["content"] for row in rows}
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str) -> None:
+    """Whether a text may be kept.
+
+    Raises:
+        UserError: it is empty or too long.
+    """
     if not text.strip() or len(text) > LONGEST:
         raise UserError(f"Each text must have 1 to {LONGEST:,} characters.", "Write or shorten it.")
 

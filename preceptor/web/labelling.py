@@ -111,7 +111,8 @@ def take_back(request: Request, room: InRoom, session: Sender, label: str) -> HT
     item = withdraw(room.store, session.labeler, label, lease=60 * room.options.lease_minutes)
     if item is None:
         raise Refused(404, "no_such_thing")
-    save_draft(room.store, session.labeler, item, _as_draft(mine[0]) | {"corrections": corrections_of(room.store, label)})
+    draft = _as_draft(mine[0]) | {"corrections": corrections_of(room.store, label)}
+    save_draft(room.store, session.labeler, item, draft)
     return page(request, "task", session, **_task(room, session))
 
 
