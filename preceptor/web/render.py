@@ -16,6 +16,7 @@ from preceptor.words.catalogue import LANGUAGES, known, say
 
 TAGS = {"en": "en", "zh": "zh-CN"}
 THEMES = ("system", "light", "dark")
+KEY = re.compile(r"[0-9a-f]{24}|[0-9a-f]{32}(/\d+)?")  # names that the store makes: nobody reads them whole
 IMAGE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+")
 
 
@@ -24,7 +25,7 @@ def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("preceptor.web", "pages"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"markdown": markdown, "share": share, "decimal": decimal}
-    environment.globals |= {"image_of": image_of, "parts_of": parts_of}
+    environment.globals |= {"image_of": image_of, "is_key": KEY.fullmatch, "parts_of": parts_of}
     return environment
 
 

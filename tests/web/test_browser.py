@@ -17,17 +17,19 @@ pytest.importorskip("playwright", reason="the browser tests need playwright")
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from preceptor.data.records import Prompt
 from preceptor.feedback.accounts import invite
 from preceptor.feedback.judgements import FLAGS
 from preceptor.feedback.labelers import add_labeler
 from preceptor.feedback.records import add_items, comparisons
 from preceptor.feedback.store import Store, open_store
+from preceptor.feedback.trials import add_trials, assess_self, trials_of, write_trial
 from preceptor.web.app import create_app
 from preceptor.web.labelling import FLAG_KEYS
 from preceptor.web.options import WebOptions
 from tests.web.conftest import some_items
 
-PAGES = ("label", "write", "me", "quality", "screening", "scores", "rounds", "people", "log")
+PAGES = ("label", "test", "write", "me", "quality", "screening", "scores", "rounds", "people", "log")
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +236,10 @@ def test_every_page_is_accessible_in_both_languages_themes_and_on_a_phone(
         browser: Browser, server: Server, language: str, theme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     add_labeler(server.store, "judge", kind="model")
+    add_labeler(server.store, "Bo", role="candidate")
+    add_trials(server.store, [Prompt("d", [{"role": "user", "content": "Why are they all like that?"}])])
+    write_trial(server.store, "Bo", trials_of(server.store, "Bo")[0].key, "People differ; ask them.")
+    assess_self(server.store, "Bo", ["age"], "")
     page = _enter(browser, server, "Ann", "admin", viewport={"width": width, "height": 800})
     page.goto(f"{server.url}/look?language={language}&theme={theme}&back=/label")
     _keys(page, "7 6 5 4 3 2 1 2 3 4 5 6")
