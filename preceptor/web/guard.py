@@ -1,6 +1,7 @@
 """What stands before every route: who is asking, in which role, from our own page, and not too often."""
 
 import secrets
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,8 @@ class Room:
     """The store's path or URL."""
     sign_ins: Limit = field(default_factory=lambda: Limit(10, 60))
     requests: Limit | None = None
+    process: subprocess.Popen[bytes] | None = None
+    """What the button for the next round has started last."""
 
 
 def room_of(request: Request) -> Room:

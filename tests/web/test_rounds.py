@@ -14,6 +14,7 @@ from preceptor.feedback.accounts import invite, session_of
 from preceptor.feedback.audit import history
 from preceptor.feedback.records import add_comparisons
 from preceptor.feedback.store import Store
+from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.log import Log
 from preceptor.run.manifest import locked, read_manifest
@@ -132,4 +133,7 @@ def test_what_a_finished_run_goes_on_with(run: Path, monkeypatch: pytest.MonkeyP
     asked: list[Any] = []
     monkeypatch.setattr("preceptor.web.progress.subprocess.Popen", lambda command, **_: asked.append(command[3:]))
     start_next(run, "place")
+    assert run_state(run, begun=True).running and run_state(run, begun=True).next is None
+    with pytest.raises(UserError, match="works on this run"):
+        start_next(run, "place", begun=True)
     assert asked == [["run", "rounds", "--out", str(run.resolve()), "--setting", "spark", *wanted]]
