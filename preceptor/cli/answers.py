@@ -7,6 +7,7 @@ from pathlib import Path
 
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Prompt, Response
+from preceptor.feedback.pictures import with_pictures
 from preceptor.generate.decoder import Decoder, Request, Sampling
 from preceptor.run.errors import UserError
 from preceptor.run.manifest import step_folder
@@ -27,7 +28,7 @@ def asked_of(models: Sequence[str], run: Path, prompts: Path, samples: int,
     """
     if samples < 1:
         raise UserError(f"{samples} answers of each model are too few.", "Set --samples to 1 or more.")
-    asked = read_jsonl(prompts, Prompt)
+    asked = [with_pictures(prompt, prompts.parent) for prompt in read_jsonl(prompts, Prompt)]
     found: dict[str, dict[str, Response]] = {prompt.id: {} for prompt in asked}
     requests = [Request(prompt, Sampling(temperature=temperature, max_tokens=LONGEST), number * samples + again)
                 for number, prompt in enumerate(asked) for again in range(samples)]

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
@@ -9,6 +10,7 @@ from preceptor.data.records import Prompt
 from preceptor.feedback.assign import waiting
 from preceptor.feedback.formats import read_comparisons, write_comparisons
 from preceptor.feedback.machines import rank_with
+from preceptor.feedback.pictures import with_pictures
 from preceptor.feedback.preferences import all_thumbs
 from preceptor.feedback.records import add_comparisons, add_items, comparisons, set_gold
 from preceptor.feedback.sources import fill_from_run, read_answers
@@ -53,16 +55,18 @@ def _fill(store: Store, options: argparse.Namespace) -> None:
         added = add_comparisons(store, found, who=WHO)
         print(f"{added:,} of {len(found):,} rankings are new.", file=sys.stderr)
     if options.gold:
-        known = read_comparisons(options.gold)
+        known = [replace(one, prompt=with_pictures(one.prompt, options.gold.parent))
+                 for one in read_comparisons(options.gold)]
         add_items(store, [(one.prompt, one.responses) for one in known], overlap=0, split="heldout", who=WHO)
         print(f"{set_gold(store, known, WHO):,} gold questions.", file=sys.stderr)
     if options.trials:
-        print(f"{add_trials(store, read_jsonl(options.trials, Prompt), WHO):,} new prompts in the screening test.",
-              file=sys.stderr)
+        delicate = [with_pictures(prompt, options.trials.parent) for prompt in read_jsonl(options.trials, Prompt)]
+        print(f"{add_trials(store, delicate, WHO):,} new prompts in the screening test.", file=sys.stderr)
     if options.ask or options.prompts:
         _ask(store, options)
     if options.answers:
-        asked = read_answers(options.answers)
+        asked = [(with_pictures(prompt, options.answers.parent), said)
+                 for prompt, said in read_answers(options.answers)]
         add_items(store, asked, overlap=options.overlap, who=WHO)
         print(f"{len(asked):,} prompts with {sum(len(said) for _, said in asked):,} answers.", file=sys.stderr)
     elif not (options.add or options.gold or options.trials or options.ask) and not waiting(store):
