@@ -8,7 +8,7 @@ from pathlib import Path
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Prompt, Response
 from preceptor.feedback.pictures import with_pictures
-from preceptor.generate.decoder import Decoder, Request, Sampling
+from preceptor.generate.decoder import Decoder, Request, Sampling, in_order
 from preceptor.run.errors import UserError
 from preceptor.run.manifest import step_folder
 from preceptor.run.progress import Progress
@@ -33,14 +33,9 @@ def asked_of(models: Sequence[str], run: Path, prompts: Path, samples: int,
     requests = [Request(prompt, Sampling(temperature=temperature, max_tokens=LONGEST), number * samples + again)
                 for number, prompt in enumerate(asked) for again in range(samples)]
     for model in models:
-        decoder = _decoder(model, run)
-        progress = Progress(model, len(requests), "answers")
-        answered = {}
-        for number, answer in decoder.generate(requests):
-            answered[number] = answer.response
-            progress.update(len(answered))
-        for number, request in enumerate(requests):
-            found[request.prompt.id].setdefault(answered[number].text, answered[number])
+        answers = in_order(_decoder(model, run), requests, Progress(model, len(requests), "answers"))
+        for request, answer in zip(requests, answers):
+            found[request.prompt.id].setdefault(answer.response.text, answer.response)
     several = [(prompt, list(found[prompt.id].values())) for prompt in asked if len(found[prompt.id]) > 1]
     if len(several) < len(asked):
         left_out = len(asked) - len(several)

@@ -8,7 +8,9 @@ from pathlib import Path
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Prompt
 from preceptor.feedback.assign import waiting
+from preceptor.feedback.audit import note
 from preceptor.feedback.formats import read_comparisons, write_comparisons
+from preceptor.feedback.labelers import account_name
 from preceptor.feedback.machines import rank_with
 from preceptor.feedback.pictures import with_pictures
 from preceptor.feedback.preferences import all_thumbs
@@ -97,12 +99,15 @@ def _judge(store: Store, options: argparse.Namespace) -> None:
 
 def _export(store: Store, path: Path, format: str) -> None:
     if format == "thumbs":
-        rows = write_jsonl(path, (one.row() for one in all_thumbs(store)))
-        print(f"{rows:,} rows in {path}.", file=sys.stderr)
-        return
-    done = write_comparisons(path, list(comparisons(store)), format)
-    lost = f"; {done['ties']:,} tied pairs have no place in this format" if done["ties"] else ""
-    print(f"{done['rows']:,} rows in {path}{lost}.", file=sys.stderr)
+        rows, lost = write_jsonl(path, (one.row() for one in all_thumbs(store))), ""
+    else:
+        done = write_comparisons(path, list(comparisons(store)), format)
+        rows, lost = done["rows"], ""
+        if done["ties"]:
+            lost = f"; {done['ties']:,} tied pairs have no place in this format"
+    with store.writing() as connection:
+        note(store, connection, account_name(), "exported", path.name, format=format, rows=rows)
+    print(f"{rows:,} rows in {path}{lost}.", file=sys.stderr)
 
 
 def _serve(store: Store, place: str, options: argparse.Namespace) -> None:

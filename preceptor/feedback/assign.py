@@ -86,6 +86,14 @@ def _free(now: float) -> sql.ColumnElement[bool]:
     return sql.and_(assignments.c.finished.is_(False), sql.not_(held))
 
 
+def _new_to(labeler: str, now: float) -> sql.ColumnElement[bool]:
+    """Free assignments, joined with their items, that a labeler may have: of no gold question, and of no item that he
+    held or ranked before."""
+    had = sql.union(sql.select(assignments.c.item).where(assignments.c.labeler == labeler),
+                    sql.select(labels.c.item).where(labels.c.labeler == labeler))
+    return sql.and_(_free(now), items.c.gold.is_(None), assignments.c.item.not_in(had))
+
+
 def _take(connection: sql.Connection, store: Store, labeler: str, policy: Policy, draw: random.Random,
           until: float) -> str | None:
     now = store.now()
@@ -107,11 +115,8 @@ def _take(connection: sql.Connection, store: Store, labeler: str, policy: Policy
 def _pool(connection: sql.Connection, now: float, labeler: str, draw: random.Random) -> list[str]:
     """Open items for a labeler: all, or where there are many, those that follow a random key. Keys are hashes, so
     that this is a draw which an index can answer."""
-    had = sql.union(sql.select(assignments.c.item).where(assignments.c.labeler == labeler),
-                    sql.select(labels.c.item).where(labels.c.labeler == labeler))
     query = sql.select(assignments.c.item).distinct().join(items, items.c.key == assignments.c.item)
-    query = query.where(_free(now), items.c.gold.is_(None), assignments.c.item.not_in(had))
-    query = query.order_by(assignments.c.item)
+    query = query.where(_new_to(labeler, now)).order_by(assignments.c.item)
     start = f"{draw.getrandbits(96):024x}"
     pool = list(connection.scalars(query.where(assignments.c.item >= start).limit(POOL)))
     if len(pool) < POOL:
@@ -199,11 +204,9 @@ def left_to_do(store: Store, labeler: str, most: int | None = None) -> int:
     Args:
         most: count no further, for a page that everybody waits for.
     """
-    had = sql.union(sql.select(assignments.c.item).where(assignments.c.labeler == labeler, assignments.c.finished),
-                    sql.select(labels.c.item).where(labels.c.labeler == labeler, labels.c.withdrawn.is_(None)))
-    open_to_him = sql.and_(_free(store.now()), items.c.gold.is_(None), assignments.c.item.not_in(had))
     query = sql.select(assignments.c.item).distinct().join(items, items.c.key == assignments.c.item)
-    query = query.where(assignments.c.finished.is_(False), sql.or_(assignments.c.labeler == labeler, open_to_him))
+    query = query.where(assignments.c.finished.is_(False),
+                        sql.or_(assignments.c.labeler == labeler, _new_to(labeler, store.now())))
     with store.reading() as connection:
         return connection.scalar(sql.select(sql.func.count()).select_from(query.limit(most).subquery()))
 

@@ -19,6 +19,7 @@ from preceptor.run.errors import UserError
 
 JUDGED = ("scores", "flags", "comment")  # what a labeler adds to a response
 SPLITS = ("train", "valid", "heldout")
+MANY = 100  # items added at once that change how a database should look for them
 SENSITIVE = {"inappropriate", "sexual", "violent", "encourages_harm", "denigrates", "harmful_advice"}  # flags
 
 
@@ -40,6 +41,8 @@ def add_items(store: Store, asked: Sequence[tuple[Prompt, Sequence[Response]]], 
         wanted = items.update().where(items.c.key == sql.bindparam("item"), items.c.overlap < overlap)
         connection.execute(wanted.values(overlap=overlap), [{"item": key} for key in keys])
         note(store, connection, who, "items added", items=len(keys), overlap=overlap, split=split)
+        if len(keys) >= MANY and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("ANALYZE items, assignments")  # or it plans for the tables as they were: slowly
     return keys
 
 

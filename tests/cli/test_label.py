@@ -11,6 +11,7 @@ from preceptor.cli.main import main
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Comparison, Prompt
 from preceptor.feedback.assign import next_item
+from preceptor.feedback.audit import history
 from preceptor.feedback.records import comparisons
 from preceptor.feedback.screening import gold_questions
 from preceptor.feedback.store import open_store
@@ -30,6 +31,10 @@ def test_rankings_go_in_and_come_out(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["label", str(run), "--export", str(tmp_path / "pairs.jsonl"), "--format", "pairs"]) == 0
     assert "2 rows" in capsys.readouterr().err and len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 2
     assert read_jsonl(tmp_path / "out.jsonl", Comparison) == read_jsonl(GOLDEN, Comparison)
+    store = open_store(run / "feedback.sqlite")
+    exported = [(line["about"], line["details"]["rows"]) for line in history(store) if line["what"] == "exported"]
+    assert exported == [("pairs.jsonl", 2), ("out.jsonl", 2)]
+    store.close()
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

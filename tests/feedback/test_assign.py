@@ -11,7 +11,7 @@ from preceptor.feedback.assign import left_to_do, next_item, shown_order, skip
 from preceptor.feedback.audit import history
 from preceptor.feedback.judgements import Judgement, draft_of, save_draft, submit, withdraw
 from preceptor.feedback.labelers import add_labeler, all_labelers, exclude, set_role
-from preceptor.feedback.records import add_comparisons, add_items, comparisons, set_gold
+from preceptor.feedback.records import MANY, add_comparisons, add_items, comparisons, set_gold
 from preceptor.feedback.store import Store
 from preceptor.run.errors import UserError
 from tests.feedback.conftest import Clock, asked
@@ -147,6 +147,21 @@ def test_gold_questions_are_mixed_in_and_every_labeler_may_have_them(small_store
     while held := next_item(small_store, ann, gold_share=0.0):
         assert submit(small_store, ann, held.item, ORDER)
     assert sum(one.gold is True for one in comparisons(small_store, labeler=ann)) == golden[ann]
+
+
+def test_a_large_store_is_drawn_from_evenly_and_to_its_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only a pool of the open items is looked at, every item still comes, early ones and late ones alike."""
+    monkeypatch.setattr("preceptor.feedback.assign.POOL", 4)
+    keys = sorted(add_items(store, asked(MANY), overlap=1))
+    names, places = _people(store, 5), []
+    for number in range(MANY):
+        name = names[number % 5]
+        assert left_to_do(store, name, most=30) == min(30, MANY - number) and left_to_do(store, name) == MANY - number
+        held = next_item(store, name)
+        places.append(keys.index(held.item))
+        submit(store, name, held.item, ORDER)
+    assert sorted(places) == list(range(MANY)) and next_item(store, names[0]) is None
+    assert 25 < sum(places[:40]) / 40 < 75  # an even draw has 49.5, with a deviation of 3.5
 
 
 def test_nobody_is_asked_what_he_has_said_elsewhere(small_store: Store) -> None:
