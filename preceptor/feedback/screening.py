@@ -67,12 +67,13 @@ def gold_questions(store: Store) -> GoldQuestions:
 
 
 def screening(store: Store) -> list[Candidate]:
-    """Every person who took a part of the test, and every candidate, by name."""
+    """Every candidate, and everybody who has been through a part of the test: all its questions, a text, a word on
+    himself. Labelers meet some of the questions among others, which `quality` shows."""
     known, rankings = gold_questions(store), [one for one in comparisons(store, excluded=True) if one.gold]
     answered, texts, said = Counter(one.labeler for one in rankings), written(store), self_assessed(store)
     asked_for, found = trial_count(store), []
     for name, labeler in all_labelers(store).items():
-        took = answered[name] or name in texts or name in said or labeler["role"] == "candidate"
+        took = 0 < len(known.ranks) <= answered[name] or name in texts or name in said or labeler["role"] == "candidate"
         if labeler["kind"] == "person" and took:
             mine = [one for one in rankings if one.labeler == name]
             agreed, text = passes_screening(mine, known.ranks, known.sensitive), texts.get(name, Written(0, 0, None))
