@@ -18,6 +18,7 @@ from preceptor.feedback.records import add_comparisons, add_items, comparisons, 
 from preceptor.feedback.sources import fill_from_run, read_answers
 from preceptor.feedback.store import Store, open_store
 from preceptor.feedback.trials import add_trials
+from preceptor.feedback.writings import demonstrations, prompts
 from preceptor.run.errors import UserError
 from preceptor.web.options import WebOptions
 from preceptor.web.serve import LOCAL, serve
@@ -98,8 +99,10 @@ def _judge(store: Store, options: argparse.Namespace) -> None:
 
 
 def _export(store: Store, path: Path, format: str) -> None:
-    if format == "thumbs":
-        rows, lost = write_jsonl(path, (one.row() for one in all_thumbs(store))), ""
+    others = {"thumbs": lambda: (one.row() for one in all_thumbs(store)), "prompts": lambda: prompts(store),
+              "demonstrations": lambda: demonstrations(store)}
+    if format in others:
+        rows, lost = write_jsonl(path, others[format]()), ""
     else:
         done = write_comparisons(path, list(comparisons(store)), format)
         rows, lost = done["rows"], ""

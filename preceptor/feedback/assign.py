@@ -58,14 +58,14 @@ def next_item(store: Store, labeler: str, policy: Policy = at_random, *, lease: 
         if item is None:
             done = connection.scalar(sql.select(sql.func.count()).where(assignments.c.labeler == labeler))
             draw = random.Random(f"next/{labeler}/{done}")
-            gold = _unseen_gold(connection, labeler)
-            if gold and (only_gold or draw.random() < gold_share):
+            gold = _unseen_gold(connection, labeler) if only_gold or draw.random() < gold_share else []
+            if gold:
                 item = _take_gold(connection, labeler, draw.choice(gold), until)
             elif not only_gold:
                 item = _take(connection, store, labeler, policy, draw, until)
-    if item is None:
-        return None
-    prompt, responses, _ = item_content(store, item)
+        if item is None:
+            return None
+        prompt, responses, _ = item_content(store, item)
     return Held(item, prompt, responses, shown_order(item, labeler, len(responses)))
 
 

@@ -74,9 +74,9 @@ def submit(store: Store, labeler: str, item: str, judgement: Judgement) -> str:
         KeyError: there is no such item.
         UserError: the judgement is not one that the page can make.
     """
-    prompt, responses, row = item_content(store, item)
-    check(judgement, len(responses))
     with store.writing() as connection:
+        prompt, responses, row = item_content(store, item)
+        check(judgement, len(responses))
         if not finish(store, connection, labeler, item):
             mine = sql.and_(labels.c.item == item, labels.c.labeler == labeler, labels.c.withdrawn.is_(None))
             return connection.scalar(sql.select(labels.c.key).where(mine).order_by(labels.c.place.desc())) or ""

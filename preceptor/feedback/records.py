@@ -118,9 +118,13 @@ def item_content(store: Store, key: str) -> tuple[Prompt, list[Response], dict[s
         row = connection.execute(sql.select(items).where(items.c.key == key)).mappings().one_or_none()
         if row is None:
             raise KeyError(key)
-        said = _answers(connection, set(row["answers"]))
-        prompt = _prompts(connection, {row["prompt"]})[row["prompt"]]
-    return prompt, [said[key] for key in row["answers"]], dict(row)
+
+        def read() -> tuple[Prompt, list[Response]]:
+            said = _answers(connection, set(row["answers"]))
+            return _prompts(connection, {row["prompt"]})[row["prompt"]], [said[key] for key in row["answers"]]
+
+        prompt, responses = store.known(key, read)
+    return prompt, list(responses), dict(row)
 
 
 def is_gold(store: Store, key: str) -> bool | None:

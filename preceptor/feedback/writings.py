@@ -10,7 +10,7 @@ import sqlalchemy as sql
 from preceptor.data.records import Conversation, Prompt
 from preceptor.feedback.audit import note
 from preceptor.feedback.store import Store
-from preceptor.feedback.tables import writings
+from preceptor.feedback.tables import labelers, writings
 from preceptor.run.errors import UserError, nearest
 
 PROMPT_KINDS = ("plain", "few_shot", "user_based")
@@ -126,11 +126,18 @@ def take_back(store: Store, labeler: str, key: str) -> bool:
     return bool(done)
 
 
-def all_writings(store: Store, labeler: str | None = None) -> list[Writing]:
-    """What was written and not taken back, the oldest first."""
+def all_writings(store: Store, labeler: str | None = None, *, excluded: bool = False) -> list[Writing]:
+    """What was written and not taken back, the oldest first.
+
+    Args:
+        labeler: only of this one.
+        excluded: also by labelers who are excluded at present.
+    """
     query = sql.select(writings).where(writings.c.withdrawn.is_(None)).order_by(writings.c.place)
     if labeler is not None:
         query = query.where(writings.c.labeler == labeler)
+    if not excluded:
+        query = query.join(labelers, labelers.c.name == writings.c.labeler).where(labelers.c.excluded.is_(False))
     with store.reading() as connection:
         return [Writing(row["key"], row["kind"], row["labeler"], row["created"], row["record"])
                 for row in connection.execute(query).mappings()]

@@ -76,7 +76,7 @@ def task_page(request: Request, room: InRoom, session: Candidate) -> HTMLRespons
 def rank(request: Request, room: InRoom, session: Sender, item: str, body: RankingBody) -> HTMLResponse:
     """Keep a ranking; answers with the next task, once the ranking is on the disk."""
     _check_open(room.store, session, item)
-    if not all(index.isdecimal() for index in body.corrections):
+    if not all(index.isdecimal() for index in body.corrections) or (body.corrections and session.role == "candidate"):
         raise Refused(400, "bad_request")
     judgement = Judgement(body.ranking, body.scores, body.flags, body.comments,
                           {int(index): text for index, text in body.corrections.items()}, body.prompt_flags,
@@ -146,14 +146,15 @@ def _task(room: Room, session: Session) -> dict[str, Any]:
     screened = session.role == "candidate"
     held = next_item(room.store, session.labeler, room.selector, lease=60 * room.options.lease_minutes,
                      gold_share=room.options.gold_share, only_gold=screened)
-    values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler), "screened": screened,
-                              "most": MOST_COUNTED,
-                              "left": gold_to_do(room.store, session.labeler) if screened
-                              else left_to_do(room.store, session.labeler, MOST_COUNTED)}
+    with room.store.reading():
+        values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler), "screened": screened,
+                                  "most": MOST_COUNTED, "left": gold_to_do(room.store, session.labeler) if screened
+                                  else left_to_do(room.store, session.labeler, MOST_COUNTED)}
+        draft = held and draft_of(room.store, session.labeler, held.item)
     if held is None:
         return values
     state = {"item": held.item, "answers": held.shown, "form": session.form,
-             "draft": draft_of(room.store, session.labeler, held.item)}
+             "draft": draft}
     return values | {
         "answers": _shown(held), "state": state, "flags": FLAG_KEYS, "prompt_flags": PROMPT_KEYS,
         "axes": AXES if room.options.axes else (), "reasons": REASONS, "longest": LONGEST_COMMENT}

@@ -1,7 +1,7 @@
 """Pages from templates: in the reader's language and colours, every text of models and people escaped."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -35,6 +35,7 @@ def _markdown() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable("image")
 
 
+@lru_cache(1000)
 def markdown(text: str) -> Markup:
     """A text of a model's or person's as HTML. Markup in it is shown, not obeyed; links say where they lead."""
     html = _markdown().render(text)

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from preceptor.feedback.accounts import accept, invite, knows_token, open_session, session_of
-from preceptor.feedback.labelers import all_labelers
+from preceptor.feedback.labelers import all_labelers, exclude
 from preceptor.feedback.records import comparisons
 from preceptor.feedback.store import Store, open_store
 from preceptor.feedback.writings import all_writings, demonstrations, prompts
@@ -162,6 +162,9 @@ def test_writing_the_three_kinds_of_prompts(sign_in: SignIn, store: Store) -> No
     plain, few_shot = prompts(store)
     assert plain.category == "open_qa" and plain.user == "Ann" and plain.source == "written/plain"
     assert [message["content"] for message in few_shot.messages] == ["Rate: good", "5", "Rate: fine"]
+    exclude(store, "Ann", True, "test")
+    assert not list(prompts(store)) and not list(demonstrations(store))
+    exclude(store, "Ann", False, "test")
     [letter] = demonstrations(store)
     assert [message["role"] for message in letter.messages] == ["user", "assistant"]
     assert ann.post("/write/take_back", key=letter.id).status_code == 303 and not list(demonstrations(store))

@@ -82,6 +82,10 @@ def test_a_candidate_reaches_no_item_but_gold(sign_in: SignIn, store: Store) -> 
                                ("POST", "skip", {"reason": "broken"})):
         assert cunning.send(f"/api/items/{item}/{path}", sent, method).status_code == 404
     assert not list(comparisons(store)) and next_item(store, "Lee").item == item
+    _gold(store)
+    asked = re.search(r'"item": "(\w+)"', unescape(cunning.client.get("/label").text)).group(1)
+    sent = {"ranking": [[0, 1, 2, 3]], "corrections": {"0": "train on me"}}
+    assert cunning.send(f"/api/items/{asked}/ranking", sent).status_code == 400 and not all_writings(store)
 
 
 def test_demonstrations_are_scored_blindly_and_decide(sign_in: SignIn, store: Store) -> None:
