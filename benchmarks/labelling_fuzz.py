@@ -53,7 +53,7 @@ EVIL = ("<script>evil()</script>", "<img src=x onerror=evil()>", "' OR 1=1 --", 
         "a" * 5000)
 MARKUP = ("<script>evil", "<img src=x", 'href="javascript')
 OPEN = ("/", "/enter", "/enter/{secret}", "/look")  # for everybody; the other routes ask for a role:
-NEEDED = {"candidate": ("/label", "/leave", "/test", "/test/demonstration", "/test/self", "/api/items/{item}/ranking",
+NEEDED = {"candidate": ("/label", "/leave", "/test", "/api/items/{item}/ranking",
                         "/api/items/{item}/draft", "/api/items/{item}/skip", "/api/labels/{label}/withdraw"),
           "labeler": ("/write", "/write/take_back", "/me"),
           "reviewer": ("/quality", "/screening", "/screening/score", "/scores", "/rounds", "/rounds/progress"),
@@ -109,7 +109,7 @@ def request_of(case: Any, draw: random.Random, person: Person, real: dict[str, l
     for values in (case.path_parameters or {}, case.body if isinstance(case.body, dict) else {}):
         for name, value in values.items():
             if name in real and draw.random() < 0.5:
-                values[name] = draw.choice(real[name])
+                values[name] = [draw.choice(real[name])] if isinstance(value, list) else draw.choice(real[name])
             elif isinstance(value, str) and draw.random() < 0.33:
                 evil = draw.choice(EVIL)
                 values[name] = quote(evil, safe="") if values is case.path_parameters else evil

@@ -27,11 +27,12 @@ LONGEST_WORDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A prompt to which candidates write a demonstration, and what a labeler wrote so far."""
+    """A prompt to which candidates write a demonstration, what a labeler wrote so far, and whether that has a score."""
 
     key: str
     prompt: Prompt
     text: str
+    scored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,12 @@ def add_trials(store: Store, asked: Sequence[Prompt], who: str = "preceptor") ->
 def trials_of(store: Store, labeler: str) -> list[Trial]:
     """Every prompt of this part, with what the labeler wrote."""
     mine = sql.and_(trial_answers.c.trial == trials.c.prompt, trial_answers.c.labeler == labeler)
-    query = sql.select(trials.c.prompt, prompts.c.record, trial_answers.c.text)
+    scored = sql.exists().where(trial_scores.c.answer == trial_answers.c.place)
+    query = sql.select(trials.c.prompt, prompts.c.record, trial_answers.c.text, scored.label("scored"))
     query = query.join(prompts, prompts.c.key == trials.c.prompt).outerjoin(trial_answers, mine)
     with store.reading() as connection:
         rows = connection.execute(query.order_by(trials.c.prompt)).all()
-    return [Trial(row.prompt, Prompt.from_dict(row.record), row.text or "") for row in rows]
+    return [Trial(row.prompt, Prompt.from_dict(row.record), row.text or "", row.scored) for row in rows]
 
 
 def write_trial(store: Store, labeler: str, trial: str, text: str) -> None:

@@ -24,6 +24,7 @@ from preceptor.feedback.writings import LONGEST
 from preceptor.web.guard import Candidate, InRoom, Refused, Reviewer, check_form
 from preceptor.web.people import Text
 from preceptor.web.render import page
+from preceptor.web.writing import Long
 
 router = APIRouter()
 
@@ -36,24 +37,20 @@ def test_page(request: Request, room: InRoom, session: Candidate, kept: bool = F
                 questions=len(gold_questions(room.store).ranks), left=gold_to_do(room.store, session.labeler))
 
 
-@router.post("/test/demonstration", response_class=RedirectResponse)
-def write_demonstration(room: InRoom, session: Candidate, form: Text, trial: Text,
-                        text: Annotated[str, Form(max_length=LONGEST)]) -> Response:
-    """Keep a demonstration of the test."""
+@router.post("/test", response_class=RedirectResponse)
+def keep_test(room: InRoom, session: Candidate, form: Text, trial: Annotated[list[Text], Form()] = [],  # noqa: B006
+              text: Annotated[list[Long], Form()] = [], topics: Annotated[list[Text], Form()] = [],  # noqa: B006
+              words: Annotated[str, Form(max_length=LONGEST_WORDS)] = "") -> Response:
+    """Keep what is written so far: the demonstrations, each of `text` to its `trial`, and what one can judge."""
     check_form(session, form)
-    try:
-        write_trial(room.store, session.labeler, trial, text)
-    except KeyError:
-        raise Refused(404, "no_such_thing") from None
-    return RedirectResponse("/test?kept=1", status_code=303)
-
-
-@router.post("/test/self", response_class=RedirectResponse)
-def assess_oneself(room: InRoom, session: Candidate, form: Text, topics: Annotated[list[Text], Form()] = [],  # noqa: B006
-                   words: Annotated[str, Form(max_length=LONGEST_WORDS)] = "") -> Response:
-    """Keep for which topics and groups somebody can tell sensitive speech."""
-    check_form(session, form)
-    assess_self(room.store, session.labeler, topics, words)
+    before = {one.key: one.text for one in trials_of(room.store, session.labeler)}
+    if len(trial) != len(text) or not set(trial) <= set(before):
+        raise Refused(400, "bad_request")
+    for key, written in zip(trial, text):
+        if written.strip() and written.strip() != before[key]:
+            write_trial(room.store, session.labeler, key, written)
+    if topics or words.strip() or session.labeler in self_assessed(room.store):
+        assess_self(room.store, session.labeler, topics, words)
     return RedirectResponse("/test?kept=1", status_code=303)
 
 

@@ -20,7 +20,7 @@ from tests.web.conftest import Person
 SignIn = Callable[..., Person]
 GET = {"candidate": ["/label", "/test"], "labeler": ["/write", "/me"],
        "reviewer": ["/quality", "/screening", "/scores", "/rounds", "/rounds/progress"], "admin": ["/people", "/log"]}
-POST = {"labeler": ["/leave", "/test/demonstration", "/test/self", "/write", "/write/take_back"],
+POST = {"labeler": ["/leave", "/test", "/write", "/write/take_back"],
         "reviewer": ["/screening/score"],
         "admin": ["/people/invite", "/people/role", "/people/lock", "/people/exclude", "/rounds/next"]}
 API = [("POST", "/api/items/{item}/ranking", {"ranking": [[0, 1, 2, 3]]}),

@@ -95,11 +95,12 @@ def test_demonstrations_are_scored_blindly_and_decide(sign_in: SignIn, store: St
     keys = [trial.key for trial in trials_of(store, "Good Hand")]
     for person, text in ((good, "People differ; ask them."), (bad, "They just are <b>bad</b>.")):
         for key in keys:
-            assert person.post("/test/demonstration", trial=key, text="a first try").status_code == 303
-            assert person.post("/test/demonstration", trial=key, text=text).status_code == 303
+            assert person.post("/test", trial=key, text="a first try").status_code == 303
+            assert person.post("/test", trial=key, text=text).status_code == 303
     assert "People differ" in good.client.get("/test").text and "People differ" not in bad.client.get("/test").text
-    assert good.post("/test/demonstration", trial="none", text="x").status_code == 404
-    assert good.post("/test/demonstration", trial=keys[0], text=" ").status_code == 400
+    assert good.post("/test", trial="none", text="x").status_code == 400 == good.post("/test", text="x").status_code
+    assert good.post("/test", trial=keys[0], text=" ").status_code == 303  # nothing is written, and nothing is lost
+    assert [trial.text for trial in trials_of(store, "Good Hand")] == ["People differ; ask them."] * 2
     assert {one.passes for one in screening(store)} == {None}
     waiting = to_score(store, "Rea")
     assert len(waiting) == 4 and waiting[0].prompt == waiting[1].prompt
@@ -110,7 +111,8 @@ def test_demonstrations_are_scored_blindly_and_decide(sign_in: SignIn, store: St
         assert rea.post("/screening/score", demonstration=str(one.number), score=str(mark)).status_code == 303
     assert ada.post("/screening/score", demonstration=str(waiting[0].number), score="8").status_code == 422
     assert ada.post("/screening/score", demonstration="99", score="3").status_code == 404
-    assert good.post("/test/demonstration", trial=keys[0], text="better still").status_code == 400  # it has a score
+    assert good.post("/test", trial=keys[0], text="better still").status_code == 400  # it has a score
+    assert "<textarea name=\"text\"" not in good.client.get("/test").text
     by_name = {one.labeler: one for one in screening(store)}
     assert by_name["Good Hand"].passes and by_name["Bad Hand"].passes is False
     assert by_name["Good Hand"].written.mean == 7 and not to_score(store, "Rea") and len(to_score(store, "Ada")) == 4
@@ -140,12 +142,12 @@ def test_a_score_is_the_mean_over_raters_and_never_of_oneself(store: Store) -> N
 def test_a_candidate_says_what_he_can_judge(sign_in: SignIn, store: Store) -> None:
     cal, rea = sign_in("Cal", "candidate"), sign_in("Rea", "reviewer")
     assert "not said" in rea.client.get("/screening").text
-    assert cal.client.post("/test/self", data={"form": cal.form, "topics": ["religion", "age"], "words": "<i>also</i>"},
+    assert cal.client.post("/test", data={"form": cal.form, "topics": ["religion", "age"], "words": "<i>also</i>"},
                            follow_redirects=False).status_code == 303
     page = rea.client.get("/screening").text
     assert "Religion · Age" in page and "&lt;i&gt;also" in page
     assert cal.client.get("/test").text.count(" checked") == 2
-    assert cal.post("/test/self", topics="nonsense").status_code == 400
+    assert cal.post("/test", topics="nonsense").status_code == 400
     assert screening(store)[0].assessment.topics == ["religion", "age"]
 
 
