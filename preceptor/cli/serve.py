@@ -22,13 +22,15 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--rows", type=int, default=32, metavar="N", help="answers of a model at a time (32)")
     serve.add_argument("--waiting", type=int, default=256, metavar="N", help="answers that may wait, then 429 (256)")
     serve.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of answers that do not say (256)")
+    serve.add_argument("--runtime", default="", metavar="NAME", help="what decodes: pytorch or onnx (as the folder is)")
     serve.set_defaults(command=_serve)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
     from preceptor.web.options import ServeOptions
     options = ServeOptions(keys=keys_of(arguments.keys), requests_per_minute=arguments.requests_per_minute,
-                           rows=arguments.rows, waiting=arguments.waiting, max_tokens=arguments.max_tokens)
+                           rows=arguments.rows, waiting=arguments.waiting, max_tokens=arguments.max_tokens,
+                           runtime=arguments.runtime)
     for name in ("requests_per_minute", "rows", "max_tokens"):
         if getattr(options, name) < 1:
             raise UserError(f"Nothing can be served with --{name.replace('_', '-')} {getattr(options, name)}.",

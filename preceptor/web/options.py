@@ -37,3 +37,5 @@ class ServeOptions:
     """Answers of a model that may wait beyond those; more are refused with 429."""
     max_tokens: int = 256
     """Tokens of an answer to a request that does not say how many."""
+    runtime: str = ""
+    """What decodes: pytorch, or onnx (ONNX Runtime); empty takes ONNX Runtime for exported folders alone."""

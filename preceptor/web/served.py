@@ -25,5 +25,5 @@ def load(name: str, folder: Path, options: ServeOptions) -> Engine | RewardModel
         return RewardModel(folder)
     if kind != "causal":
         raise UserError(f"'{folder}' is an encoder, which is not served.", "Give a causal or a reward model.")
-    decoder = LocalDecoder(load_for_decoding(folder), load_tokenizer(folder), rows=options.rows, name=name)
+    decoder = LocalDecoder(load_for_decoding(folder, options.runtime), load_tokenizer(folder), rows=options.rows, name=name)
     return Engine(decoder, options.waiting)

@@ -1,13 +1,19 @@
 """The engine: who joins late, leaves early or fails changes nothing for the others, and nothing is kept of them."""
 
+import copy
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from preceptor.generate.decoder import Answer, Request
 from preceptor.generate.engine import Engine, Full, Job
+from preceptor.generate.growing import Growing
+from preceptor.generate.guard import GuardedDecoder, Policy
 from preceptor.generate.local import LocalDecoder
 from preceptor.run.errors import UserError
 from tests.generate.conftest import ask
@@ -110,3 +116,79 @@ def test_closing_ends_what_is_left(endless: nn.Module, tokenizer: Any) -> None:
     assert all(one.over.is_set() for one in told) and isinstance(told[-1].last, Full)
     with pytest.raises(Full):
         engine.submit([told[0].job])
+
+
+def test_jobs_under_guard_get_the_guard_s_answers_in_one_piece(endless: nn.Module, tokenizer: Any) -> None:
+    model = in_circles(endless, tokenizer)
+    requests = [ask(f"ado {n}", seed=n, max_tokens=45, **options) for n, options in enumerate(
+        [{"temperature": 0}, {"temperature": 0, "stop": ("kemi ona",)}, {"temperature": 0, "num_beams": 2}, {}])]
+    policies = [Policy(), Policy(("roll_back", "stop")), Policy(("stop",)), Policy(("regenerate", "stop"))]
+    decoder = LocalDecoder(model, tokenizer, rows=3)
+    engine = Engine(decoder)
+    told = [Told(decoder, request) for request in requests]
+    free = Told(decoder, requests[0])  # beside them, nobody watches this one
+    for one, policy in zip(told, policies):
+        one.job.policy = policy
+    engine.submit([one.job for one in (*told, free)])
+    for one, request, policy in zip(told, requests, policies):
+        expected = GuardedDecoder(LocalDecoder(model, tokenizer), policy).answers([request])[0]
+        answer = one.answer()
+        assert answer.response == expected.response and "".join(one.pieces) == expected.response.text
+        assert answer.log_probs == pytest.approx(expected.log_probs, abs=1e-3)
+        assert len(one.pieces) == 1
+    assert "guard" in told[0].answer().response.sampling and "guard" not in free.answer().response.sampling
+    engine.close()
+    assert not engine._writer.watches and not engine._writer.loops and not engine._writer.kept
+
+
+def test_a_lost_batch_is_written_again_under_guard_too(endless: nn.Module, tokenizer: Any, monkeypatch: Any) -> None:
+    model = in_circles(endless, tokenizer)
+    decoder = LocalDecoder(model, tokenizer, rows=3)
+    engine = Engine(decoder)
+    request = ask("ado", max_tokens=45, temperature=0)
+    guarded, plain = Told(decoder, request), Told(decoder, request)
+    guarded.job.policy = Policy()
+    advance, turns = engine._call.advance, iter(range(100))
+
+    def fails() -> bool:
+        if next(turns) == 9:
+            raise RuntimeError("the batch is lost")
+        return advance()
+    monkeypatch.setattr(engine._call, "advance", fails)
+    engine.submit([guarded.job, plain.job])
+    alone = LocalDecoder(model, tokenizer)
+    assert guarded.answer().response == GuardedDecoder(alone).answers([request])[0].response
+    assert plain.answer().response == alone.answers([request])[0].response
+    assert "".join(plain.pieces) == plain.answer().response.text
+    engine.close()
+
+
+def in_circles(endless: nn.Module, tokenizer: Any) -> nn.Module:
+    """A model that goes round in circles, whatever it read, unless it is kept from it."""
+    model = copy.deepcopy(endless)
+    cycle = tokenizer(" ona emi iru bado kemi", add_special_tokens=False)["input_ids"]
+    follows = {one: other for one, other in zip(cycle, cycle[1:] + cycle[:1])}
+
+    def push(_: nn.Module, inputs: tuple, kwargs: dict, output: Any) -> None:
+        lasts = kwargs["input_ids"][:, -output.logits.shape[1]:]
+        for row, place in np.ndindex(*lasts.shape):
+            output.logits[row, place, follows.get(int(lasts[row, place]), cycle[0])] += 12.0
+
+    model.register_forward_hook(push, with_kwargs=True)
+    return model
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(st.sampled_from(["a", "né", "🙂 ", "中文", "\n", " ona", "\x00"]), max_size=12),
+       stops=st.lists(st.sampled_from(["na", "文o", " 🙂", "x"]), max_size=2))
+def test_a_growing_text_is_a_beginning_of_the_whole_at_every_token(tokenizer: Any, texts: list[str],
+                                                                   stops: list[str]) -> None:
+    text = "".join(texts).lstrip()
+    tokens = tokenizer("".join(texts), add_special_tokens=False)["input_ids"]
+    growing, before = Growing(tokenizer, stops), ""
+    for token in tokens:
+        growing.add(token)
+        assert growing.text.startswith(before) and text.startswith(growing.text)
+        before = growing.text
+    held = max([len(stop) for stop in stops], default=1) - 1
+    assert len(growing.text) >= len(text) - held
