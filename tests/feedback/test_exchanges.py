@@ -1,4 +1,4 @@
-"""The log of a server: what people do with answers becomes rankings, once, of the right answers, and the last counts."""
+"""The log of a server: what people do with answers becomes rankings, once each, and the last word counts."""
 
 from collections.abc import Iterator
 from pathlib import Path
