@@ -41,7 +41,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     except ImportError as error:
         raise UserError(f"The server needs the package {error.name}.",
                         "Install it with: pip install 'preceptor[web]'") from None
-    from preceptor.feedback.store import open_store, public
+    from preceptor.feedback.store import open_store, public_place
     from preceptor.web.service import Folders
     found = Folders(folders, options)
     log = open_store(arguments.log) if arguments.log else None
@@ -50,7 +50,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     if not options.keys:
         print("No API keys are set: whoever reaches this address is let in.", flush=True)
     if log is not None:
-        print(f"What is asked and answered is kept in {public(arguments.log)}.", flush=True)
+        print(f"What is asked and answered is kept in {public_place(arguments.log)}.", flush=True)
     try:
         run(app, arguments.host, arguments.port, app.state.service.reload)
     finally:

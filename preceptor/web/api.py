@@ -25,7 +25,7 @@ from preceptor.web.answering import Call, Form, Late, Left, News, event
 from preceptor.web.asked import Asked, read_chat, read_completion, read_embeddings, read_score
 from preceptor.web.figures import Figures
 from preceptor.web.guard import LARGEST
-from preceptor.web.opinions import read_feedback
+from preceptor.web.judging import read_feedback
 from preceptor.web.options import ServeOptions
 from preceptor.web.served import Embedder, Scorer, Served
 from preceptor.web.service import Folders, In, Service
@@ -120,7 +120,7 @@ async def _completion(request: Request, caller: In) -> Response:
 async def _answered(request: Request, caller: In, chat: bool) -> Response:
     service, body = caller.service, await _body(request)
     # From here to the jobs' submission nothing is awaited: the model cannot be swapped in between.
-    name, engine = service.model(body.get("model"), Engine)
+    name, engine = service.model(body, Engine)
     asked = (read_chat(body, engine.decoder, service.options, service.log is not None) if chat else
              read_completion(body, engine.decoder, service.options))
     if service.log is not None and asked.keep:
@@ -173,7 +173,7 @@ async def _keep(caller: In, form: Form, asked: Asked, answers: list[Answer]) -> 
 
 async def _score(request: Request, caller: In) -> Response:
     body = await _body(request)
-    name, scorer = caller.service.model(body.get("model"), Scorer)
+    name, scorer = caller.service.model(body, Scorer)
     values, cut = await _in_time(caller, scorer.score(*read_score(body)))
     return JSONResponse({"object": "list", "model": name, "truncated": cut, "data": [
         {"object": "score", "index": number, "score": value} for number, value in enumerate(values)]})
@@ -181,7 +181,7 @@ async def _score(request: Request, caller: In) -> Response:
 
 async def _embeddings(request: Request, caller: In) -> Response:
     body = await _body(request)
-    name, embedder = caller.service.model(body.get("model"), Embedder)
+    name, embedder = caller.service.model(body, Embedder)
     texts, as_bytes = read_embeddings(body, embedder.encoder)
     vectors: list[Any] = await _in_time(caller, embedder.embed(texts))
     if as_bytes:

@@ -6,6 +6,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,13 +76,14 @@ class Service:
         """Called in the event loop, before the first request."""
         self.hall, self._loading = Hall(), asyncio.Lock()
 
-    def model(self, name: Any, kind: type) -> tuple[str, Any]:
-        """The model that a request names.
+    def model(self, body: dict[str, Any], kind: type) -> tuple[str, Any]:
+        """The model that the body names.
 
         Raises:
             HTTPException: there is none of that name.
             UserError: it cannot do what the endpoint is for.
         """
+        name = body.get("model")
         if not isinstance(name, str) or name not in self.models:
             raise HTTPException(404, f"There is no model {str(name)[:80]!r} here. {nearest(str(name), self.models)}")
         if not isinstance(self.models[name], kind):
@@ -134,8 +136,24 @@ async def _finish(model: Served) -> None:
         await asyncio.shield(run_in_threadpool(model.close))
 
 
+def recognised(request: Request) -> tuple[Service, str]:
+    """The service, and who calls: the key where keys are asked for, else the address.
+
+    Raises:
+        HTTPException: 401 without a key that is let in.
+    """
+    service: Service = request.app.state.service
+    if not service.options.keys:
+        return service, caller(request)
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+    fits = [key for key in service.options.keys if secrets.compare_digest(key.encode(), given)]
+    if not fits:
+        raise HTTPException(401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
+    return service, fits[0]
+
+
 class Admitted:
-    """A caller who may come in: the service, and the name that stands for the key in the log."""
+    """A caller with a key and within the limit: the service, and the name that stands for the key in the log."""
 
     def __init__(self, request: Request) -> None:
         """Let the caller of a request in.
@@ -143,14 +161,8 @@ class Admitted:
         Raises:
             HTTPException: 401 without a key that is let in, 429 for too many requests.
         """
-        self.service: Service = request.app.state.service
-        who, self.name = caller(request), "anyone"
-        if self.service.options.keys:
-            given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-            fits = [key for key in self.service.options.keys if secrets.compare_digest(key.encode(), given)]
-            if not fits:
-                raise HTTPException(401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
-            who, self.name = fits[0], "key-" + hashlib.sha256(fits[0].encode()).hexdigest()[:8]
+        self.service, who = recognised(request)
+        self.name = named(who) if self.service.options.keys else "anyone"
         if not self.service.limit.allows(who):
             raise HTTPException(429, "Too many requests in the last minute.", {"Retry-After": "1"})
 
@@ -160,3 +172,9 @@ class Admitted:
 
 
 In = Annotated[Admitted, Depends(Admitted)]
+
+
+@cache
+def named(key: str) -> str:
+    """A name that tells keys apart and gives nobody the key: a slow hash, so that weak keys cannot be guessed by it."""
+    return "key-" + hashlib.scrypt(key.encode(), salt=b"preceptor", n=1 << 14, r=8, p=1, dklen=4).hex()

@@ -17,7 +17,7 @@ from preceptor.web.asked import (
     SCORE,
     kind_of_option,
 )
-from preceptor.web.opinions import FEEDBACK, THUMBS
+from preceptor.web.judging import FEEDBACK, THUMBS
 
 Schema = dict[str, Any]
 NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
