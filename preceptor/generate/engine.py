@@ -121,8 +121,7 @@ class Engine:
         with evaluating(self.decoder.model, self.decoder.draft):
             while self._turn():
                 self._advance_together()
-                for job in list(self._calls):
-                    self._advance_apart(job)
+                self._advance_calls()  # a loop over jobs here would hold the last of them for ever
 
     def _turn(self) -> bool:
         """Wait for something to do, let jobs in and out; false when the engine closes."""
@@ -208,6 +207,10 @@ class Engine:
             lasts = self._call.batch.last_tokens()[:, 0].tolist()
             for row, number in self._call.batch.live_requests():
                 self._say(self._together[number], lasts[row:row + 1])
+
+    def _advance_calls(self) -> None:
+        for job in list(self._calls):
+            self._advance_apart(job)
 
     def _advance_apart(self, job: Job) -> None:
         call = self._calls[job]

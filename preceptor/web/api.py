@@ -182,7 +182,7 @@ async def _score(request: Request, caller: In) -> Response:
 async def _embeddings(request: Request, caller: In) -> Response:
     body = await _body(request)
     name, embedder = caller.service.model(body, Embedder)
-    texts, as_bytes = read_embeddings(body, embedder.encoder)
+    texts, as_bytes = await run_in_threadpool(read_embeddings, body, embedder.encoder)  # may be a megabyte of text
     vectors: list[Any] = await _in_time(caller, embedder.embed(texts))
     if as_bytes:
         vectors = [base64.b64encode(np.array(vector, "<f4").tobytes()).decode() for vector in vectors]

@@ -40,10 +40,10 @@ class Folders:
     def changed(self) -> Iterator[tuple[str, Served]]:
         """The models whose folders have changed, loaded again. What cannot be loaded is said, and stays as it was."""
         for name, folder in self.folders.items():
-            state = state_of(folder)
-            if state == self.seen[name]:
-                continue
             try:
+                state = state_of(folder)
+                if state == self.seen[name]:
+                    continue
                 model = self.load(name, folder, self.options)
             except Exception as error:  # whatever is wrong with the new one, the old one answers
                 print(f"preceptor: '{name}' stays as it was. {error}", file=sys.stderr, flush=True)

@@ -1,10 +1,8 @@
 """The engine: who joins late, leaves early or fails changes nothing for the others, and nothing is kept of them."""
 
-import copy
 import threading
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,12 +116,11 @@ def test_closing_ends_what_is_left(endless: nn.Module, tokenizer: Any) -> None:
         engine.submit([told[0].job])
 
 
-def test_jobs_under_guard_get_the_guard_s_answers_in_one_piece(endless: nn.Module, tokenizer: Any) -> None:
-    model = in_circles(endless, tokenizer)
+def test_jobs_under_guard_get_the_guard_s_answers_in_one_piece(looping: nn.Module, tokenizer: Any) -> None:
     requests = [ask(f"ado {n}", seed=n, max_tokens=45, **options) for n, options in enumerate(
         [{"temperature": 0}, {"temperature": 0, "stop": ("kemi ona",)}, {"temperature": 0, "num_beams": 2}, {}])]
     policies = [Policy(), Policy(("roll_back", "stop")), Policy(("stop",)), Policy(("regenerate", "stop"))]
-    decoder = LocalDecoder(model, tokenizer, rows=3)
+    decoder = LocalDecoder(looping, tokenizer, rows=3)
     engine = Engine(decoder)
     told = [Told(decoder, request) for request in requests]
     free = Told(decoder, requests[0])  # beside them, nobody watches this one
@@ -131,7 +128,7 @@ def test_jobs_under_guard_get_the_guard_s_answers_in_one_piece(endless: nn.Modul
         one.job.policy = policy
     engine.submit([one.job for one in (*told, free)])
     for one, request, policy in zip(told, requests, policies):
-        expected = GuardedDecoder(LocalDecoder(model, tokenizer), policy).answers([request])[0]
+        expected = GuardedDecoder(LocalDecoder(looping, tokenizer), policy).answers([request])[0]
         answer = one.answer()
         assert answer.response == expected.response and "".join(one.pieces) == expected.response.text
         assert answer.log_probs == pytest.approx(expected.log_probs, abs=1e-3)
@@ -141,9 +138,8 @@ def test_jobs_under_guard_get_the_guard_s_answers_in_one_piece(endless: nn.Modul
     assert not engine._writer.watches and not engine._writer.loops and not engine._writer.kept
 
 
-def test_a_lost_batch_is_written_again_under_guard_too(endless: nn.Module, tokenizer: Any, monkeypatch: Any) -> None:
-    model = in_circles(endless, tokenizer)
-    decoder = LocalDecoder(model, tokenizer, rows=3)
+def test_a_lost_batch_is_written_again_under_guard_too(looping: nn.Module, tokenizer: Any, monkeypatch: Any) -> None:
+    decoder = LocalDecoder(looping, tokenizer, rows=3)
     engine = Engine(decoder)
     request = ask("ado", max_tokens=45, temperature=0)
     guarded, plain = Told(decoder, request), Told(decoder, request)
@@ -156,26 +152,11 @@ def test_a_lost_batch_is_written_again_under_guard_too(endless: nn.Module, token
         return advance()
     monkeypatch.setattr(engine._call, "advance", fails)
     engine.submit([guarded.job, plain.job])
-    alone = LocalDecoder(model, tokenizer)
+    alone = LocalDecoder(looping, tokenizer)
     assert guarded.answer().response == GuardedDecoder(alone).answers([request])[0].response
     assert plain.answer().response == alone.answers([request])[0].response
     assert "".join(plain.pieces) == plain.answer().response.text
     engine.close()
-
-
-def in_circles(endless: nn.Module, tokenizer: Any) -> nn.Module:
-    """A model that goes round in circles, whatever it read, unless it is kept from it."""
-    model = copy.deepcopy(endless)
-    cycle = tokenizer(" ona emi iru bado kemi", add_special_tokens=False)["input_ids"]
-    follows = {one: other for one, other in zip(cycle, cycle[1:] + cycle[:1])}
-
-    def push(_: nn.Module, inputs: tuple, kwargs: dict, output: Any) -> None:
-        lasts = kwargs["input_ids"][:, -output.logits.shape[1]:]
-        for row, place in np.ndindex(*lasts.shape):
-            output.logits[row, place, follows.get(int(lasts[row, place]), cycle[0])] += 12.0
-
-    model.register_forward_hook(push, with_kwargs=True)
-    return model
 
 
 @settings(max_examples=60, deadline=None)

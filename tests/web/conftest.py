@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,14 @@ class Served:
     tokenizer: Any
     store: Store
     folder: Path
+    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def client(self, key: str = "one") -> Any:
         import openai
-        return openai.OpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=20)
+        place = self.url, key
+        if place not in self.clients:
+            self.clients[place] = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60)
+        return self.clients[place]
 
     def alone(self, text: str, seed: int = 0, chat: bool = True, **sampling: Any) -> Response:
         request = Request(Prompt("p", [{"role": "user", "content": text}]), Sampling(**sampling), seed)
