@@ -21,7 +21,8 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--waiting", type=int, default=256, metavar="N", help="answers that may wait, then 429 (256)")
     serve.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of answers that do not say (256)")
     serve.add_argument("--timeout", type=float, default=600.0, metavar="S", help="seconds of a call, 0: any (600)")
-    serve.add_argument("--log", metavar="STORE", help="keep requests and opinions in this .sqlite file or database")
+    serve.add_argument("--feedback", metavar="STORE", help="where opinions go: a .sqlite file or a postgresql:// URL")
+    serve.add_argument("--log", action="store_true", help="keep what is asked and answered there, and learn from it")
     serve.add_argument("--runtime", default="", metavar="NAME", help="what decodes: pytorch or onnx (as the folder is)")
     serve.set_defaults(command=_serve)
 
@@ -43,14 +44,16 @@ def _serve(arguments: argparse.Namespace) -> None:
                         "Install it with: pip install 'preceptor[web]'") from None
     from preceptor.feedback.store import open_store, public_place
     from preceptor.web.service import Folders
+    if arguments.log and not arguments.feedback:
+        raise UserError("--log does not say where requests are to be kept.", "Give --feedback STORE, too.")
+    log = open_store(arguments.feedback) if arguments.log else None
     found = Folders(folders, options)
-    log = open_store(arguments.log) if arguments.log else None
     app = create_api(found.all(), options, log, found)
     print(f"Serving {', '.join(folders)} at http://{arguments.host}:{arguments.port}/v1. Stop with Ctrl-C.", flush=True)
     if not options.keys:
         print("No API keys are set: whoever reaches this address is let in.", flush=True)
     if log is not None:
-        print(f"What is asked and answered is kept in {public_place(arguments.log)}.", flush=True)
+        print(f"What is asked and answered is kept in {public_place(arguments.feedback)}.", flush=True)
     try:
         run(app, arguments.host, arguments.port, app.state.service.reload)
     finally:

@@ -196,7 +196,7 @@ async def _feedback(request: Request, caller: In) -> Response:
     body = await _body(request)
     if caller.service.log is None:
         raise UserError("This server keeps no log, and so knows no answer that could be judged.",
-                        "Start it with --log STORE.")
+                        "Start it with --feedback STORE --log.")
     opinion = read_feedback(body)
     try:
         comparison = await run_in_threadpool(opinion.keep, caller.service.log, caller.name,

@@ -35,8 +35,8 @@ def serving(model: Path, log: Path) -> Iterator[tuple[subprocess.Popen, openai.O
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "preceptor.cli.main", "serve", f"policy={model}", "--port", str(port), "--log",
-         str(log), "--max-tokens", "8"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        [sys.executable, "-m", "preceptor.cli.main", "serve", f"policy={model}", "--port", str(port), "--feedback",
+         str(log), "--log", "--max-tokens", "8"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         for _ in range(1200):
             try:
@@ -82,7 +82,8 @@ def test_the_service_s_files_start_what_there_is() -> None:
     unit.optionxform = str
     unit.read(SERVICE / "preceptor.service")
     command = shlex.split(unit["Service"]["ExecStart"])
-    assert command[0].endswith("/preceptor") and _parser().parse_args(command[1:]).log.startswith("/var/lib/preceptor/")
+    arguments = _parser().parse_args(command[1:])
+    assert command[0].endswith("/preceptor") and arguments.log and arguments.feedback.startswith("/var/lib/preceptor/")
     assert unit["Service"]["StateDirectory"] == "preceptor" and int(unit["Service"]["TimeoutStopSec"]) > FINISHING
     assert unit["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
     lines = (SERVICE / "Dockerfile").read_text().replace("\\\n", "").splitlines()

@@ -3,6 +3,7 @@ and that nothing is left of any of it."""
 
 import gc
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -195,6 +196,15 @@ def test_a_call_that_takes_too_long_is_given_up(served: Served, monkeypatch: Any
     with pytest.raises(openai.InternalServerError, match="took longer"):
         served.client().post("/score", body={"model": "judge", "messages": ASKED, "responses": ["a"]}, cast_to=object)
     wait_for(lambda: service.models["tiny"].at_work() == 0 and scorer.at_work() == 0)
+
+
+def test_a_request_that_does_not_arrive_is_not_waited_for(served: Served, monkeypatch: Any) -> None:
+    monkeypatch.setattr("preceptor.web.api.PATIENCE", 0.2)
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as slow_one:
+        slow_one.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer one\r\n"
+                         b"Content-Length: 100\r\n\r\n{")
+        assert slow_one.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
 def test_scores_that_would_wait_too_long_get_429(served: Served, monkeypatch: Any) -> None:
