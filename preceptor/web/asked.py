@@ -138,6 +138,8 @@ def _asked(given: dict[str, Any], prompts: list[tuple[Prompt, list[int]]], decod
             raise UserError(f"The field '{name}' must hold texts only.", "Give a list of texts.")
     requests, tokens = [], []
     for prompt, prompt_tokens in prompts:
+        if not prompt_tokens:
+            raise UserError("A prompt has no tokens: there is nothing to go on from.", "Write something.")
         room = context_length(decoder.model) - len(prompt_tokens)
         sampling = Sampling(**{"max_tokens": max(1, min(options.max_tokens, room)), **given})
         if sampling.max_tokens > room:

@@ -18,7 +18,7 @@ from tests.web.conftest import Served
 SCHEMA = schemathesis.openapi.from_dict(specification(["tiny"], ["judge"], ["bert"]))
 # Options that are each in their range may contradict each other, which no schema can say: they get 400.
 UNSAID = [positive_data_acceptance]
-ONCE = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+ONCE = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["good", "bad"])
