@@ -11,7 +11,8 @@ better:
     vs_transformers_serve ours to 64 clients over the faster of `transformers serve` with and without continuous
                           batching, to 64 clients
     ttft_p95_ms           95th percentile of the time from a request to its first text, of our server at 64 clients
-    errors                answers to 64 clients that failed, broke off, or are not what one client alone was told
+    errors                answers to 64 clients that failed, broke off, or are not what one client alone was told;
+                          those that are timed, and 64 more that are drawn (temperature 1, a seed each)
 
 A warm-up of 8 requests precedes what is timed. Needs the peers (make peers, or PRECEPTOR_PEERS).
 """
@@ -66,8 +67,9 @@ def pair(model: Path, bodies: list[dict[str, Any]], options: argparse.Namespace)
     ours = [{**body, "model": "model"} for body in bodies]
     # `transformers serve` gives the usage unasked, and refuses what asks for it.
     theirs = [{name: value for name, value in body.items() if name != "stream_options"} for body in bodies]
-    alone, one_rate, _ = side("ours, one client", ours_command(model, options), ours, 1, options)
-    together, rate, ttft = side("ours, 64 clients", ours_command(model, options), ours, CLIENTS, options)
+    drawn = [{**body, "temperature": 1.0, "seed": number} for number, body in enumerate(ours[:CLIENTS])]
+    alone, one_rate, _ = side("ours, one client", ours_command(model, options), ours, 1, options, drawn)
+    together, rate, ttft = side("ours, 64 clients", ours_command(model, options), ours, CLIENTS, options, drawn)
     wrong = [said for said, expected in zip(together, alone) if said.error or said.text != expected.text]
     for said in wrong[:3]:
         print(f"wrong: {said.error or said.text[:200]}", file=sys.stderr, flush=True)
@@ -99,7 +101,7 @@ def theirs_command(model: Path, extra: Sequence[str]) -> list[str]:
 
 
 def side(name: str, command: list[str], bodies: list[dict[str, Any]], clients: int,
-         options: argparse.Namespace) -> tuple[list[Told], float, float]:
+         options: argparse.Namespace, untimed: Sequence[dict[str, Any]] = ()) -> tuple[list[Told], float, float]:
     """What a server said, its tokens per second, and the 95th percentile of its times to the first text."""
     port = free_port()
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1",
@@ -109,6 +111,7 @@ def side(name: str, command: list[str], bodies: list[dict[str, Any]], clients: i
     with running([*command, str(port)], port, environment):
         ask_all(port, bodies[:WARM_UP], clients)
         said, seconds = ask_all(port, bodies, clients)
+        more, _ = ask_all(port, untimed, clients)
     short = [one for one, body in zip(said, bodies) if not one.error and one.tokens != body["max_tokens"]]
     if short:
         sys.exit(f"{name}: {len(short)} answers have another length than was asked: nothing is compared.")
@@ -117,7 +120,7 @@ def side(name: str, command: list[str], bodies: list[dict[str, Any]], clients: i
         sys.exit(f"{name}: every request failed: {said[0].error}")
     rate, ttft = sum(one.tokens for one in said) / seconds, firsts[int(0.95 * (len(firsts) - 1))]
     print(f"{name}: {rate:.0f} tokens/s, first text p95 {1000 * ttft:.0f} ms", file=sys.stderr, flush=True)
-    return said, rate, ttft
+    return said + more, rate, ttft
 
 
 if __name__ == "__main__":
