@@ -60,8 +60,7 @@ def state_of(folder: Path) -> list[tuple[str, int, int]]:
 
 
 class Service:
-    """Models that are served. `log` is the store that keeps the exchanges, where they are kept; `hall` is where the
-    engines' threads and the event loop meet."""
+    """Models that are served. `log` is the store that keeps the exchanges, where they are kept."""
 
     def __init__(self, models: Mapping[str, Served], options: ServeOptions, log: Store | None = None,
                  folders: Folders | None = None) -> None:
@@ -69,12 +68,16 @@ class Service:
         self.folders = folders
         self.since = {name: int(time.time()) for name in models}
         self.limit = Limit(options.requests_per_minute, 60)
-        self.hall: Hall | None = None
+        self._hall: Hall | None = None
+        self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def open(self) -> None:
-        """Called in the event loop, before the first request."""
-        self.hall, self._loading = Hall(), asyncio.Lock()
+    @property
+    def hall(self) -> Hall:
+        """Where the engines' threads and the running event loop meet."""
+        if self._hall is None or self._hall.loop is not asyncio.get_running_loop():
+            self._hall = Hall()
+        return self._hall
 
     def model(self, body: dict[str, Any], kind: type) -> tuple[str, Any]:
         """The model that the body names.
@@ -96,8 +99,8 @@ class Service:
         """Let the models whose folders have changed be loaded again, and take their places; from any thread."""
         def begin() -> None:
             self._keep_alive(asyncio.create_task(self._load_again()))
-        if self.hall is not None:  # what is only about to begin has just been loaded
-            self.hall.loop.call_soon_threadsafe(begin)
+        if self._hall is not None:  # what is only about to begin has just been loaded
+            self._hall.loop.call_soon_threadsafe(begin)
 
     async def _load_again(self) -> None:
         async with self._loading:
