@@ -46,7 +46,7 @@ def create_api(models: Mapping[str, Served], options: ServeOptions, log: Store |
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        assert service.hall.loop is asyncio.get_running_loop()  # made here, so that a signal finds it
+        service.open()
         yield
         await service.close()
 

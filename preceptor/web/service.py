@@ -72,6 +72,10 @@ class Service:
         self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def open(self) -> None:
+        """Called when the event loop begins to serve, so that a signal finds it."""
+        self._hall = Hall()
+
     @property
     def hall(self) -> Hall:
         """Where the engines' threads and the running event loop meet."""
