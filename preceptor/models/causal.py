@@ -89,7 +89,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
         network = network[0] if isinstance(network, tuple) else network  # Funnel has two trunks
         model, report = kind.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True,
                                              attn_implementation=attention_for(network, config))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:  # the last: torchao, of a folder that it wrote, is not there
         raise UserError(f"'{source}' cannot be loaded as a model: {str(error).splitlines()[0]}",
                         "Give a folder written by save_pretrained, or the name of a model on the hub.") from None
     absent = sorted(report["missing_keys"])
@@ -145,6 +145,13 @@ def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Mod
                         "Start from a family whose attention takes a mask, such as llama or gpt2.")
     return run_apart(batch["tokens"], batch["segments"],
                      lambda tokens: trunk(input_ids=tokens, use_cache=False).last_hidden_state)
+
+
+def logits_at(model: nn.Module, batch: Batch, chosen_BT: Tensor) -> Tensor:
+    """The logits (chosen, V) at some places of a packed batch, of a network or of an exported one."""
+    if hasattr(model, "packed_logits"):
+        return model.packed_logits(batch)[chosen_BT]
+    return model.get_output_embeddings()(hidden_states(model, batch)[chosen_BT])
 
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:

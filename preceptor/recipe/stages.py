@@ -114,6 +114,8 @@ STAGES: dict[str, Stage | Choice] = {
     }),
     "prune": Stage("preceptor.deploy.options:PruneOptions", "preceptor.deploy.prune:run", ("model", "corpus"),
                    ("validation",)),
+    "quantise": Stage("preceptor.deploy.options:QuantiseOptions", "preceptor.deploy.quantise:run", ("model",),
+                      ("corpus", "validation")),
     "ladder": Stage("preceptor.evaluate.options:LadderOptions", "preceptor.evaluate.ladder:run", ("model", "prompts"),
                     ("village", "judge", "comparisons"), ("earlier",)),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
