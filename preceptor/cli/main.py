@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the folder to write")
     export.set_defaults(command=_export)
 
+    _add_shrink(commands)
     _add_label(commands)
     add_data(commands)
     add_serve(commands)
@@ -161,6 +162,26 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
     tokenizer.add_argument("--layers", type=int, default=4, help="of that network (4)")
     tokenizer.add_argument("--out", type=Path, default=Path("vocabulary.json"), help="the figures (vocabulary.json)")
     tokenizer.set_defaults(command=_tune_tokenizer)
+
+
+def _add_shrink(commands: argparse._SubParsersAction) -> None:
+    shrink = commands.add_parser("shrink", help="prune, recover, quantise, export, weigh; ship what keeps a budget")
+    shrink.add_argument("model", type=Path, help="folder of a step or of a causal model")
+    shrink.add_argument("--text", type=Path, required=True, help="documents (.jsonl) to score weights and recover on")
+    shrink.add_argument("--validation", type=Path, required=True, help="documents on which perplexity is measured")
+    shrink.add_argument("--prompts", type=Path, help="prompts (.jsonl) whose answers are measured")
+    shrink.add_argument("--village", type=Path, metavar="FOLDER", help="of --prompts: the world whose oracle judges")
+    shrink.add_argument("--reward", type=Path, metavar="FOLDER", help="of --prompts: a reward that judges")
+    shrink.add_argument("--suite", type=Path, metavar="FILE", help="suite (.yaml) whose tasks are scored")
+    shrink.add_argument("--budget", nargs="+", default=[], metavar="FIGURE=LIMIT",
+                        help="perplexity=1.02 (the default), size=4, speed=3, memory=, score=, win_rate=, repetition=")
+    shrink.add_argument("--keep", type=float, default=0.75, help="feed-forward channels a pruned model keeps (0.75)")
+    shrink.add_argument("--whole", action="store_true", help="prune nothing")
+    shrink.add_argument("--set", action="append", default=[], metavar="NAME.option=value", help="of the recipe gate")
+    shrink.add_argument("--out", type=Path, default=Path("runs/shrink"), help="run folder (runs/shrink)")
+    shrink.add_argument("--to", type=Path, default=Path("shipped"), metavar="FOLDER", help="where the best goes")
+    shrink.add_argument("--json", action="store_true", help="print one JSON object of all figures")
+    shrink.set_defaults(command=_shrink)
 
 
 def _add_label(commands: argparse._SubParsersAction) -> None:
@@ -254,6 +275,11 @@ def _filter_repetition(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from preceptor.cli.export import export_model
     export_model(options.model, options.to)
+
+
+def _shrink(options: argparse.Namespace) -> None:
+    from preceptor.cli.shrink import shrink
+    shrink(options)
 
 
 def _label(options: argparse.Namespace) -> None:

@@ -29,6 +29,15 @@ LEAST_BLOCK = 16  # of the operators
 Feeds = Iterable[dict[str, np.ndarray]]
 
 
+def check_block(block: int) -> None:
+    """Raises:
+        UserError: the operators know no such block.
+    """
+    if block < LEAST_BLOCK or block & (block - 1):
+        raise UserError(f"A block of {block} weights is none that the operators know.",
+                        f"Give a power of two from {LEAST_BLOCK}.")
+
+
 def with_integers(graph: Any, options: QuantiseOptions, feeds: Feeds = ()) -> Any:
     """The graph with the numbers that the options name; `graph`, an `onnx.ModelProto` in fp32, is left alone.
 
@@ -36,11 +45,8 @@ def with_integers(graph: Any, options: QuantiseOptions, feeds: Feeds = ()) -> An
         feeds: inputs of the graph from which int8_static measures its scales; the others need none.
 
     Raises:
-        UserError: the options cannot be had, or the graph has no product with fixed weights.
+        UserError: the graph has no product with fixed weights.
     """
-    if options.block < LEAST_BLOCK or options.block & (options.block - 1):
-        raise UserError(f"A block of {options.block} weights is none that the operators know.",
-                        "Give a power of two from 16.")
     plain = with_plain_products(graph)
     if not plain.products:
         raise UserError("The graph has no product with fixed weights: there is nothing to quantise.",

@@ -12,17 +12,17 @@ from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Document
 from preceptor.deploy.calibration import calibration_batches
 from preceptor.deploy.export import SAID, export, kind_of
+from preceptor.deploy.integers import check_block, with_integers
 from preceptor.deploy.prune import measure_of
 from preceptor.generate.onnx import FILE, OnnxCausal, load_for_decoding
 from preceptor.models.attention import block_mask
-from preceptor.models.causal import load_causal, model_folder, save_model
+from preceptor.models.causal import load_causal, model_folder, save_model, weight_bytes
 from preceptor.run.errors import UserError
 from preceptor.run.files import read_json, replacing, write_json
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import load_tokenizer
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-WEIGHTS = (".safetensors", ".onnx")
 
 
 def run(step: Step) -> None:
@@ -31,7 +31,7 @@ def run(step: Step) -> None:
     options, source = step.options, model_folder(step.input("model"))
     _check(step, source)
     (_to_onnx if options.runtime == "onnx" else _to_torch)(step, source, step.folder / "model")
-    measure = measure_of(step, load_tokenizer(source))
+    measure = measure_of(step, load_tokenizer(source)) if "validation" in step.inputs else None
     said = {when: {"bytes": weight_bytes(folder)} | ({"perplexity": measure(load_for_decoding(folder))} if measure
                                                       else {})
             for when, folder in (("before", source), ("after", step.folder / "model"))}
@@ -44,6 +44,7 @@ def run(step: Step) -> None:
 def _check(step: Step, source: Path) -> None:
     """Refuse, before work starts, what cannot be had."""
     options = step.options
+    check_block(options.block)
     causal = kind_of(source) == "causal"
     if options.runtime == "onnx" and options.numbers in HALVES:
         raise UserError("An exported graph is run by the CPU, which has no fast products in 16 bits.",
@@ -56,11 +57,6 @@ def _check(step: Step, source: Path) -> None:
                         f"Give it with --set {step.name}.needs.corpus=FILE, or leave it out.")
     if options.runtime == "torch" and (source / FILE).exists():
         raise UserError(f"'{source}' is an exported graph, which PyTorch does not run.", "Give the model's own folder.")
-
-
-def weight_bytes(folder: Path) -> int:
-    """The bytes of a folder's weights on disk."""
-    return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in WEIGHTS)
 
 
 def _to_torch(step: Step, source: Path, folder: Path) -> None:
@@ -76,7 +72,6 @@ def _to_torch(step: Step, source: Path, folder: Path) -> None:
 def _to_onnx(step: Step, source: Path, folder: Path) -> None:
     import onnx
 
-    from preceptor.deploy.integers import with_integers
     exported = source if (source / FILE).exists() else step.folder / "checkpoints" / "exported"
     if exported != source:
         export(source, exported)

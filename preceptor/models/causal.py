@@ -59,6 +59,11 @@ def model_folder(path: Path) -> Path:
     return path / "model" if (path / "model").is_dir() else path
 
 
+def weight_bytes(folder: Path) -> int:
+    """The bytes of a model folder's weights on disk, an exported one's graph included."""
+    return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".onnx"))
+
+
 def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
     """Load a causal model from a folder, or from the hub when `source` is no path and the user asked for it by name;
     `change` may change its configuration first (models/long_context.py).

@@ -118,6 +118,8 @@ STAGES: dict[str, Stage | Choice] = {
                       ("corpus", "validation")),
     "ladder": Stage("preceptor.evaluate.options:LadderOptions", "preceptor.evaluate.ladder:run", ("model", "prompts"),
                     ("village", "judge", "comparisons"), ("earlier",)),
+    "weigh": Stage("preceptor.evaluate.options:WeighOptions", "preceptor.evaluate.weigh:run", ("model", "validation"),
+                   ("prompts", "village", "reward", "suite"), ("candidate",)),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
                       ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),
 }
