@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="write a model as an ONNX graph, compared with PyTorch")
     export.add_argument("model", type=Path, help="folder of a step or of a model: causal, reward model or encoder")
-    export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the folder (or .gguf) to write")
+    export.add_argument("--llama-cpp", type=Path, metavar="FOLDER", help="of a .gguf: llama.cpp, whose converter runs")
+    export.add_argument("--numbers", default="f16", choices=("f32", "f16", "bf16", "q8_0"), help="of a .gguf (f16)")
     export.set_defaults(command=_export)
 
     _add_shrink(commands)
@@ -273,8 +275,11 @@ def _filter_repetition(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from preceptor.cli.export import export_model
-    export_model(options.model, options.to)
+    from preceptor.cli.export import export_gguf, export_model
+    if options.to.suffix == ".gguf":
+        export_gguf(options.model, options.to, options.llama_cpp, options.numbers)
+    else:
+        export_model(options.model, options.to)
 
 
 def _shrink(options: argparse.Namespace) -> None:

@@ -17,8 +17,8 @@ from preceptor.generate.onnx import OnnxCausal
 from preceptor.models.causal import load_causal, weight_bytes
 from tests.deploy.test_recovery import do
 
-TINY = ("pruned.calibration_rows=4", "recover.steps=6", "recover.rows=2", "recover.precision=fp32", "weigh.max_tokens=6",
-        "pruned_int8.block=32", "int8.block=32")
+TINY = ("pruned.calibration_rows=4", "recover.steps=4", "recover.rows=2", "recover.precision=fp32",
+        "weigh.max_tokens=6", "pruned_int8.block=32", "int8.block=32")
 SUITE = """
 name: small
 description: One question.

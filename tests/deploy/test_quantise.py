@@ -121,7 +121,7 @@ def test_the_graph_computes_with_the_rounded_weights(base: Path, exported: Path,
     model = load_causal(base / "model")
     _, exact = read_prompts(model.requires_grad_(False), prompts, pad=1)
     with torch.no_grad():
-        for name, value in model.named_parameters():
+        for value in model.parameters():
             if value.ndim == 2:
                 value.copy_(torch.from_numpy(rounded_in_blocks(value.numpy().T, 4, 32).T.copy()))
     _, expected = read_prompts(model.requires_grad_(False), prompts, pad=1)
