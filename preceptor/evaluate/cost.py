@@ -28,7 +28,7 @@ def costs(folders: Mapping[str, Path], tokens: int, rounds: int, progress: Progr
     """
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in folders}
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # the libraries are imported once, and are no part of a model's memory
+    context.set_forkserver_preload([__name__, "onnxruntime"])  # imported once, and no part of a model's memory
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         for number in range(rounds):
             for place, (name, folder) in enumerate(folders.items(), start=1):
@@ -40,18 +40,17 @@ def costs(folders: Mapping[str, Path], tokens: int, rounds: int, progress: Progr
 
 
 def measure(folder: Path, tokens: int) -> tuple[float, float]:
-    """Tokens a second of greedy decoding at batch 1 after `PROMPT` tokens, reading them left out; and the megabytes
-    that loading and decoding took at their peak, beyond what the process held before."""
+    """Tokens a second of greedy decoding at batch 1, the reading of `PROMPT` tokens before them included; and the
+    megabytes that loading and decoding took at their peak, beyond what the process held before."""
     torch.set_num_threads(cores())
     tune_allocator()
     before = peak_rss_mb()
     model = load_for_decoding(folder).eval()
-    tokens = min(tokens, context_length(model) - PROMPT - WARM)
+    tokens = min(tokens, context_length(model) - PROMPT)
     generator = torch.Generator().manual_seed(0)
     prompt = torch.randint(vocabulary_size(model), (PROMPT,), generator=generator).tolist()
-    _seconds(model, prompt, WARM)
-    times = [_seconds(model, prompt, WARM + tokens) - _seconds(model, prompt, WARM) for _ in range(REPEATS)]
-    return tokens / max(statistics.median(times), 1e-9), peak_rss_mb() - before
+    continuations(model, [prompt], WARM)
+    return tokens / statistics.median(_seconds(model, prompt, tokens) for _ in range(REPEATS)), peak_rss_mb() - before
 
 
 def _seconds(model: torch.nn.Module, prompt: list[int], tokens: int) -> float:
