@@ -6,8 +6,8 @@
 
 Each model goes through `preceptor shrink` with a budget of 1.02 on the perplexity; `size`, `speed` and `perplexity` are
 those of what it ships, the smallest that keeps the budget (of the last model, where there are several). `speed` is
-against the fp32 network in PyTorch, eager, in the same decoder, one answer at a time (64 tokens after 16). `models` holds
-the same for each model, every candidate's figures, and `reached`: the names of those that are at least four times
+against the fp32 network in PyTorch, eager, in the same decoder, one answer at a time (64 tokens after 16). `models`
+holds the same for each model, every candidate's figures, and `reached`: the names of those that are at least four times
 smaller and three times faster within the budget. Measure on a quiet machine: the figures are of the clock.
 """
 

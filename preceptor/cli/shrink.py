@@ -4,6 +4,7 @@ A run folder like any other: the same command goes on where it was killed, and `
 """
 
 import argparse
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,28 +24,27 @@ def shrink(options: argparse.Namespace) -> None:
     Raises:
         UserError: bad input; or every candidate breaks the budget, with the figures that broke.
     """
-    import json
-
     _check_target(options.to)
     recipe = composed(options)
-    from preceptor.cli.report import print_report
     from preceptor.recipe.runner import run_recipe
+    from preceptor.report.page import build_report
+    from preceptor.report.summary import write_summary
     from preceptor.run.files import read_json, replacing
     from preceptor.run.manifest import read_manifest
     run_recipe(recipe, options.out)
-    if not options.json:
-        print_report(options.out, as_json=False)
+    write_summary(options.out)
+    page = build_report(options.out)
     steps = read_manifest(options.out)["steps"]
     results = read_json(options.out / steps["weigh"]["folder"] / "results.json")
     if "best" not in results:
         raise UserError(f"No candidate keeps the budget, and nothing is shipped: {broken(results)}.",
-                        "Loosen the budget with --budget, or give the recovery more steps with --set recover.steps=N.")
+                        f"See {page}. Loosen the budget with --budget, or recover longer with --set recover.steps=N.")
     best = options.out / steps[results["best"]]["folder"] / "model"
     with replacing(options.to) as temporary:
         shutil.copytree(best, temporary)
         shipped = {"candidate": results["best"], **results["candidates"][results["best"]]}
         (temporary / SHIPPED).write_text(json.dumps(shipped, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results) if options.json else f"Shipped: '{results['best']}' in {options.to}")
+    print(json.dumps(results) if options.json else f"Shipped: '{results['best']}' in {options.to}\nReport: {page}")
 
 
 def _check_target(folder: Path) -> None:

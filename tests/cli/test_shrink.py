@@ -121,9 +121,9 @@ def test_a_family_that_cannot_be_pruned_is_tried_whole(inputs: dict[str, Path], 
     from transformers import AutoConfig
 
     from preceptor.cli.shrink import composed
-    AutoConfig.for_model("gpt_neox", vocab_size=64, hidden_size=16).save_pretrained(tmp_path / "neox")
-    recipe = composed(Namespace(**inputs | {"model": tmp_path / "neox", "village": None}, whole=False, keep=0.5,
-                                budget=["size=4"], set=[]))
+    AutoConfig.for_model("gpt_neox", hidden_size=16, num_attention_heads=2).save_pretrained(tmp_path / "neox")
+    given = inputs | {"model": tmp_path / "neox", "village": None}
+    recipe = composed(Namespace(**given, whole=False, keep=0.5, budget=["size=4"], set=[]))
     assert [step.name for step in recipe.steps] == ["base", "whole", "int8", "int8_dynamic", "int4", "weigh"]
     assert [key for key in recipe.steps[-1].needs if key.startswith("candidate")] == [
         "candidate_0", "candidate_1", "candidate_2", "candidate_3"]
