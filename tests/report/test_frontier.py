@@ -1,6 +1,7 @@
 """The section on a smaller model: the dots are where the figures are, and the verdict is in words of both languages."""
 
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_dots_lie_in_the_order_of_their_figures_and_the_line_goes_through_the_be
 
 def test_the_section_says_what_is_shipped_and_what_broke() -> None:
     section = frontier(RESULTS)
-    said = "".join(both(sentence) for sentence in section.panels[0].sentences)
+    said = unescape("".join(both(sentence) for sentence in section.panels[0].sentences))
     assert "int4 keeps the budget" in said and "int4 符合预算" in said
     assert "slow breaks it: times smaller 3.00 (limit 4.00), perplexity, over the original's 1.20 (limit 1.02)" in said
     assert "int8 超出预算：缩小的倍数 3.70（限度 4.00）。" in said
