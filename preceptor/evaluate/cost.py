@@ -13,7 +13,7 @@ from preceptor.generate.continuation import continuations
 from preceptor.generate.local import vocabulary_size
 from preceptor.generate.onnx import load_for_decoding
 from preceptor.models.causal import context_length, weight_bytes
-from preceptor.run.machine import cores, peak_rss_mb, tune_allocator
+from preceptor.run.machine import peak_rss_mb, threads, tune_allocator
 from preceptor.run.progress import Progress
 
 PROMPT, WARM, REPEATS = 16, 8, 3
@@ -24,7 +24,7 @@ def costs(folders: Mapping[str, Path], tokens: int, rounds: int, progress: Progr
 
     Each measurement is a process of its own, so that none starts on what another left in memory, and the models take
     turns: what else the machine does falls on all of them. Figures are medians over the rounds. All models are run by
-    the same decoder, with as many threads as there are processors.
+    the same decoder, with the threads that any command has.
     """
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in folders}
     context = multiprocessing.get_context("forkserver")
@@ -42,7 +42,7 @@ def costs(folders: Mapping[str, Path], tokens: int, rounds: int, progress: Progr
 def measure(folder: Path, tokens: int) -> tuple[float, float]:
     """Tokens a second of greedy decoding at batch 1, the reading of `PROMPT` tokens before them included; and the
     megabytes that loading and decoding took at their peak, beyond what the process held before."""
-    torch.set_num_threads(cores())
+    torch.set_num_threads(threads())
     tune_allocator()
     before = peak_rss_mb()
     model = load_for_decoding(folder).eval()
