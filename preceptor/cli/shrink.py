@@ -68,13 +68,12 @@ def composed(options: argparse.Namespace) -> Recipe:
     model = model_folder(options.model)
     config = _config(model)
     keep = None if options.whole else _channels(config, options.keep)
-    text = {"pruned.needs.corpus": options.text, "recover.needs.corpus": options.text,
-            "weigh.needs.validation": options.validation,
-            **({f"{step}.needs.validation": options.validation for step in ("pruned", "recover")})}
-    more = {f"weigh.needs.{name}": path for name in ("prompts", "village", "reward", "suite")
-            if (path := getattr(options, name))}
-    sets = [f"base.needs.model={model}", f"pruned.feed_forward={keep or 0}", f"recover.context={_length(config)}",
-            *(f"{target}={path}" for target, path in (text | more).items()), *budget(options.budget), *options.set]
+    read = {"base.needs.model": model, **{f"{step}.needs.corpus": options.text for step in ("pruned", "recover")},
+            **{f"{step}.needs.validation": options.validation for step in ("pruned", "recover", "weigh")},
+            **{f"weigh.needs.{name}": path for name in ("prompts", "village", "reward", "suite")
+               if (path := getattr(options, name))}}
+    sets = [*(f"{target}={path}" for target, path in read.items()), f"pruned.feed_forward={keep or 0}",
+            f"recover.context={_length(config)}", *budget(options.budget), *options.set]
     recipe = load_recipe("gate", sets=sets)
     return recipe if keep else without(recipe, PRUNED)
 
