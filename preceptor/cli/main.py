@@ -199,6 +199,7 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--no-browser", action="store_true", help="print the link and open nothing")
     label.add_argument("--add", type=Path, metavar="FILE", help="add rankings from a JSONL or Parquet file, and end")
     label.add_argument("--gold", type=Path, metavar="FILE", help="add rankings held to be right as gold, and end")
+    label.add_argument("--trials", type=Path, metavar="FILE", help="add prompts to which candidates write, and end")
     label.add_argument("--ask", action="append", default=[], metavar="MODEL",
                        help="have a step, folder or server (URL#MODEL) answer --prompts, add the answers, and end")
     label.add_argument("--prompts", type=Path, metavar="FILE", help="of --ask: prompts (.jsonl)")
@@ -208,7 +209,8 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--as", dest="name", metavar="NAME", help="of --judge: the labeler's name (the folder's)")
     label.add_argument("--export", type=Path, metavar="FILE", help="write the rankings to a file, and end")
     label.add_argument("--format", default="comparisons",
-                       help="of --export: comparisons, parquet, ranked, pairs, or thumbs instead of rankings")
+                       help="of --export: comparisons, parquet, ranked, pairs; or, instead, thumbs, prompts, "
+                            "demonstrations")
     label.set_defaults(command=_label)
 
 
