@@ -9,6 +9,7 @@ from preceptor.data.batches import IGNORE, Batch, Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.pictures.augment import Augmentation
 from preceptor.data.pictures.batches import Pair, PictureBatches
+from preceptor.data.pictures.captions import is_caption
 from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import IMAGE, Conversation, image_urls
 from preceptor.learn.fit import fit
@@ -98,6 +99,9 @@ def read_pairs(system: System, pictures: Pictures, conversations: list[Conversat
         urls = image_urls(conversation.messages)
         if len(urls) != 1 or urls[0] not in pictures.number:
             noted["conversations without a picture, or with several, left out"] += 1
+            continue
+        if system.reads == "captions" and not is_caption(conversation):
+            noted["conversations that are no captions left out"] += 1
             continue
         example = _example(system, conversation)
         if example is None:

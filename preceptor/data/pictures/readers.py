@@ -48,7 +48,7 @@ def read_samples(path: Path) -> Iterator[Sample]:
     if path.is_file():
         yield from _of_file(path, "")
         return
-    ours = sorted(path.glob("conversations.*.jsonl"))
+    ours = sorted(path.glob("conversations.*.jsonl"))  # beside other files, such as the truth of a picture book
     shards = sorted(file for kind in ("*.tar", "*.parquet", "*.jsonl") for file in path.glob(kind))
     if ours:
         for file in ours:
