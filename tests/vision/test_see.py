@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from preceptor.data.jsonl import read_jsonl, read_rows
-from preceptor.data.pictures.captions import caption_record
+from preceptor.data.pictures.captions import caption_record, is_caption
 from preceptor.data.pictures.store import Pictures, write_pictures
 from preceptor.data.records import Conversation
 from preceptor.vision.examine import class_scores, classification, elsewhere, mirrored, retrieval, shown_by
@@ -124,3 +124,14 @@ def test_the_stage_measures_every_split_that_is_there(book: Book, tmp_path: Path
     assert {"low", "high", "mean", "n"} == scores["test"]["en"]["retrieval"]["blind"]["text_r1"].keys()
     assert len(list(read_rows(found / "nearest.test.en.jsonl"))) == 6
     assert len(read_jsonl(book.pictures / "conversations.test.jsonl", Conversation)) > 6
+
+
+def test_what_stands_where_is_learned_from_and_kept_out_of_the_tests(book: Book) -> None:
+    def said(split: str) -> list[str]:
+        return [record.messages[-1]["content"] for record in
+                read_jsonl(book.pictures / f"conversations.{split}.jsonl", Conversation) if is_caption(record)]
+
+    places = [row["texts"] for _, row in read_rows(book.pictures / "order.train.jsonl")]
+    assert all(first in said("train") and (second not in said("train") or second in [one for one, _ in places])
+               for first, second in places)
+    assert not any("to the left of" in text or "to the right of" in text for text in said("test"))
