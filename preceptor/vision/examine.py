@@ -61,7 +61,6 @@ def retrieval(system: System, pictures: Pictures, shown: Shown, seed: int) -> Fi
 
 
 def _retrieved(scores_IT: np.ndarray, shown: Shown) -> Figures:
-    of_texts = [shown.texts[column] for column in range(len(shown.texts))]
     figures: Figures = {"score_auc": score_auc(scores_IT, shown.positives_IT)}
     for k in KS:
         if k < len(shown.texts):
@@ -69,7 +68,7 @@ def _retrieved(scores_IT: np.ndarray, shown: Shown) -> Figures:
             figures[f"text_r{k}"] = mean_over_prompts(hits.astype(float).tolist(), shown.clusters).to_dict()
         if k < len(shown.numbers):
             hits = found_at(scores_IT.T, shown.positives_IT.T, k)
-            figures[f"picture_r{k}"] = mean_over_prompts(hits.astype(float).tolist(), of_texts).to_dict()
+            figures[f"picture_r{k}"] = mean_over_prompts(hits.astype(float).tolist(), shown.texts).to_dict()
     return figures
 
 

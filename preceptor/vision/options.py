@@ -1,6 +1,7 @@
 """Options of the stage `vision`: what all systems share, and of each family what is its own."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from preceptor.learn.options import FitOptions
 
@@ -29,7 +30,7 @@ class VisionOptions(FitOptions):
     """Attention heads of a block."""
     patch: int = 4
     """Width and height of a patch in pixels."""
-    precision: str = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """As for other stages; small networks of pictures are no faster in bf16 on the CPU."""
     weight_decay: float = 0.05
     """On matrices only."""
