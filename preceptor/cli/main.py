@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preceptor.cli.data import add_data
+from preceptor.cli.see import add_see
 from preceptor.cli.serve import add_serve
 from preceptor.run.errors import UserError
 
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a recipe, or go on with a run")
     run.add_argument("recipe", help="name of a shipped recipe, or the path of a YAML file")
     run.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE)")
+    run.add_argument("--data", metavar="PATH", help="of a recipe whose first step reads your data: where they are")
     run.add_argument("--set", action="append", default=[], metavar="NAME.option=value", help="change an option")
     run.add_argument("--setting", action="append", default=[], metavar="NAME", help="apply a setting of the recipe")
     run.add_argument("--from", dest="again_from", metavar="NAME", help="redo this step and what depends on it")
@@ -102,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_label(commands)
     add_data(commands)
     add_serve(commands)
+    add_see(commands)
 
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")
@@ -215,13 +218,14 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from preceptor.recipe.load import load_recipe
-    recipe = load_recipe(options.recipe, options.setting, options.set)
+    from preceptor.recipe.load import data_change, load_recipe
+    sets = options.set if options.data is None else [data_change(options.recipe, options.data), *options.set]
+    recipe = load_recipe(options.recipe, options.setting, sets)
     from preceptor.recipe.runner import run_recipe
     folder = options.out or Path("runs") / recipe.name
     source = str(Path(options.recipe).resolve()) if Path(options.recipe).is_file() else options.recipe
     run_recipe(recipe, folder, options.again_from,
-               {"recipe": source, "settings": options.setting, "sets": options.set, "folder": str(Path.cwd()),
+               {"recipe": source, "settings": options.setting, "sets": sets, "folder": str(Path.cwd()),
                 "rounds": recipe.rounds})
     from preceptor.cli.report import print_report
     from preceptor.run.processes import leads

@@ -124,7 +124,10 @@ STAGES: dict[str, Stage | Choice] = {
     }),
     "vision": Choice("system", "clip", {
         "clip": _system("ClipOptions"),
+        "siglip": _system("SiglipOptions"),
+        "llip": _system("LlipOptions"),
     }),
+    "see": Stage("preceptor.vision.options:SeeOptions", "preceptor.vision.see:run", ("model", "pictures")),
     "prune": Stage("preceptor.deploy.options:PruneOptions", "preceptor.deploy.prune:run", ("model", "corpus"),
                    ("validation",)),
     "quantise": Stage("preceptor.deploy.options:QuantiseOptions", "preceptor.deploy.quantise:run", ("model",),
