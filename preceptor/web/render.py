@@ -16,6 +16,7 @@ from preceptor.words.catalogue import LANGUAGES, known, say
 
 TAGS = {"en": "en", "zh": "zh-CN"}
 THEMES = ("system", "light", "dark")
+COLOURS = files("preceptor.report").joinpath("colours.css")
 IMAGE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+")
 
 
@@ -106,5 +107,5 @@ def _version() -> str:
     """A name of the style sheet's and script's state, so that a browser fetches them anew when they change."""
     from preceptor.run.files import hash_value
     folder = files("preceptor.web").joinpath("static")
-    return hash_value([one.read_text(encoding="utf-8") for one in sorted(folder.iterdir(), key=lambda one: one.name)
-                       if one.name.endswith((".css", ".js"))])[:12]
+    ours = [one for one in sorted(folder.iterdir(), key=lambda one: one.name) if one.name.endswith((".css", ".js"))]
+    return hash_value([one.read_text(encoding="utf-8") for one in (COLOURS, *ours)])[:12]
