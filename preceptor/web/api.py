@@ -53,20 +53,29 @@ class Service:
         return name, self.models[name]
 
 
+def recognised(request: Request) -> tuple[Service, str]:
+    """The service, and who calls: the key where keys are asked for, else the address.
+
+    Raises:
+        HTTPException: 401 without a key that is let in.
+    """
+    service: Service = request.app.state.service
+    if not service.options.keys:
+        return service, caller(request)
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+    fits = [key for key in service.options.keys if secrets.compare_digest(key.encode(), given)]
+    if not fits:
+        raise HTTPException(401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
+    return service, fits[0]
+
+
 def admitted(request: Request) -> Service:
     """The service, for a caller with a key and within the limit.
 
     Raises:
         HTTPException: 401 without a key that is let in, 429 for too many requests.
     """
-    service: Service = request.app.state.service
-    who = caller(request)
-    if service.options.keys:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        fits = [key for key in service.options.keys if secrets.compare_digest(key.encode(), given)]
-        if not fits:
-            raise HTTPException(401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
-        who = fits[0]
+    service, who = recognised(request)
     if not service.limit.allows(who):
         raise HTTPException(429, "Too many requests in the last minute.", {"Retry-After": "1"})
     return service

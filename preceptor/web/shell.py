@@ -57,7 +57,7 @@ async def _guarded(request: Request, answer: Callable[[Request], Awaitable[Respo
         response = await answer(request)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    static = request.url.path.startswith("/static/")  # asked for again by its ETag: modules have no version in their names
+    static = request.url.path.startswith("/static/")  # asked about anew by its ETag: imports carry no version
     response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
     return response
 
