@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from preceptor.run.errors import UserError
 from preceptor.run.manifest import plain_name
@@ -22,6 +24,8 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--rows", type=int, default=32, metavar="N", help="answers of a model at a time (32)")
     serve.add_argument("--waiting", type=int, default=256, metavar="N", help="answers that may wait, then 429 (256)")
     serve.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of answers that do not say (256)")
+    serve.add_argument("--feedback", metavar="STORE", help="where preferences of the chat page go: a .sqlite file or a "
+                       "postgresql:// URL (default: that of the models' run)")
     serve.set_defaults(command=_serve)
 
 
@@ -44,15 +48,28 @@ def _serve(arguments: argparse.Namespace) -> None:
     from preceptor.web.served import load
     app = create_api({name: load(name, folder, options) for name, folder in folders.items()}, options)
     print(f"Serving {', '.join(folders)} at http://{arguments.host}:{arguments.port}/v1. Stop with Ctrl-C.", flush=True)
+    page = _chat(app, arguments, folders)
     if not options.keys:
         print("No API keys are set: whoever reaches this address is let in.", flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, host=arguments.host, port=arguments.port, log_level="warning",
+    server = uvicorn.Server(uvicorn.Config(page, host=arguments.host, port=arguments.port, log_level="warning",
                                            server_header=False, timeout_graceful_shutdown=FINISHING))
     try:
         server.run()
     except SystemExit:
         raise UserError(f"Port {arguments.port} of {arguments.host} cannot be used.",
                         "Choose another one with --port.") from None
+
+
+def _chat(api: Any, arguments: argparse.Namespace, folders: Mapping[str, Path]) -> Any:
+    """The API with the chat page beside it."""
+    from preceptor.feedback.store import public_place
+    from preceptor.web.chatting import beside, create_chat
+    from preceptor.web.opinions import Opinions, store_of
+    from preceptor.web.serve import LOCAL
+    place = arguments.feedback or store_of(folders.values())
+    kept = f"preferences go into {public_place(place)}" if place else "give --feedback FILE to keep preferences"
+    print(f"The chat page is at http://{arguments.host}:{arguments.port}/; {kept}.", flush=True)
+    return beside(api, create_chat(api.state.service, Opinions(place, alone=arguments.host in LOCAL)))
 
 
 def folders_of(models: list[str]) -> dict[str, Path]:

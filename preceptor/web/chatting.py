@@ -28,9 +28,9 @@ from preceptor.web.guard import Refused, Strict, check_origin
 from preceptor.web.limits import Limit
 from preceptor.web.opinions import Opinions
 from preceptor.web.options import WebOptions
-from preceptor.web.render import image_of, markdown, page, parts_of
+from preceptor.web.render import image_of, language_of, markdown, page, parts_of
 from preceptor.web.shell import furnish
-from preceptor.words.catalogue import LANGUAGES, catalogue
+from preceptor.words.catalogue import catalogue
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 PATHS = ("/static/", "/look", "/api/chat/")
@@ -123,9 +123,9 @@ class ThumbBody(Strict):
 @router.get("/", response_class=HTMLResponse)
 def chat_page(request: Request) -> HTMLResponse:
     """The page; it names no model, as nobody has shown a key yet."""
-    words = {language: {name.removeprefix("chat."): text for name, text in catalogue(language).items()
-                        if name.startswith("chat.")} for language in LANGUAGES}
-    return page(request, "chat", words={language: dumps(said, ensure_ascii=False) for language, said in words.items()})
+    said = catalogue(language_of(request))
+    words = {name.removeprefix("chat."): text for name, text in said.items() if name.startswith("chat.")}
+    return page(request, "chat", words=dumps(words, ensure_ascii=False))
 
 
 @router.get("/api/chat/models")
@@ -200,7 +200,7 @@ def _prompt(messages: list[dict[str, Any]]) -> Prompt:
         raise UserError("A conversation that is answered ends with the user.", "Leave its last messages out.")
     for message in messages:
         for part in parts_of(message["content"]):
-            if image_of(part.get("image", "data:image/png;base64,")) is None:
+            if "image" in part and image_of(part["image"]) is None:
                 raise UserError("An image of a conversation is not in the conversation itself.",
                                 "Give a data: URL of PNG, JPEG, WebP or GIF.")
     return prompt

@@ -1,7 +1,7 @@
 """Pages from templates: in the reader's language and colours, every text of models and people escaped."""
 
 import re
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -97,8 +97,9 @@ def page(request: Request, name: str, session: Session | None = None, /, status:
         return say(f"{group}.{name}", language) if known(f"{group}.{name}") else name
 
     html = _environment().get_template(f"{name}.html").render(
-        t=words, named=named, language=language, tag=TAGS[language], theme=theme_of(request), session=session,
-        path=request.url.path, other=next(one for one in LANGUAGES if one != language), version=_version(), **values)
+        t=words, say=partial(say, language=language), named=named, language=language, tag=TAGS[language],
+        theme=theme_of(request), session=session, path=request.url.path,
+        other=next(one for one in LANGUAGES if one != language), version=_version(), **values)
     return HTMLResponse(html, status_code=status)
 
 
