@@ -8,20 +8,15 @@ const read = (store, key) => {
 };
 
 // Whether there was room for it.
-export function keep(conversation) {
-  try {
-    localStorage.setItem(CONVERSATION + conversation.id, JSON.stringify({...conversation, touched: Date.now()}));
-    return true;
-  } catch { return false; }
+function write(store, key, text) {
+  try { store.setItem(key, text); return true; } catch { return false; }
 }
 
-export function restore(conversation) {
-  localStorage.setItem(CONVERSATION + conversation.id, JSON.stringify(conversation));
-}
-
+export const restore = conversation => write(localStorage, CONVERSATION + conversation.id, JSON.stringify(conversation));
+export const keep = conversation => restore({...conversation, touched: Date.now()});
 export const load = id => read(localStorage, CONVERSATION + id);
 export const opened = () => load(sessionStorage.getItem(OPEN) || "");
-export const open = id => sessionStorage.setItem(OPEN, id);
+export const open = id => write(sessionStorage, OPEN, id);
 
 export function forget(id) {
   const before = load(id);
@@ -40,6 +35,6 @@ export function all() {
 }
 
 export const settings = () => read(localStorage, SETTINGS) || {};
-export const keepSettings = value => { try { localStorage.setItem(SETTINGS, JSON.stringify(value)); } catch { /* for this visit only */ } };
+export const keepSettings = value => write(localStorage, SETTINGS, JSON.stringify(value));
 export const draft = () => sessionStorage.getItem(DRAFT) || "";
-export const keepDraft = text => { try { sessionStorage.setItem(DRAFT, text); } catch { /* it is in the box */ } };
+export const keepDraft = text => write(sessionStorage, DRAFT, text);

@@ -50,7 +50,7 @@ async function write(place, answers) {
     following(() => { redraw(place); drawComposer(); });
     keep();
     id("news").textContent = t(answers.length > 1 ? "all_written" : "written");
-  } else kept.restore({...conversation, touched: Date.now()});
+  } else kept.keep(conversation);
 }
 
 async function writeOne(conversation, place, answer, signal) {
