@@ -21,6 +21,7 @@ from preceptor.data.records import Conversation, Prompt
 from preceptor.feedback.preferences import all_thumbs
 from preceptor.feedback.records import comparisons
 from preceptor.feedback.store import Store, open_store
+from preceptor.generate import cuts
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.engine import Engine
 from preceptor.generate.local import LocalDecoder
@@ -334,6 +335,13 @@ def test_a_key_is_asked_for_until_it_is_right(browser: Browser, talking: Talking
     ask(page, "ado")
     assert page.locator(".answer .notice").count() == 0
     assert page.evaluate("Object.values(localStorage).join().includes('right')") is False
+    page.evaluate("sessionStorage.removeItem('preceptor/chat-key')")
+    page.reload()  # now who answers and how the texts look are both asked for, without a key
+    page.locator("#key[open]").wait_for()
+    page.fill("#key-given", "right")
+    page.press("#key-given", "Enter")
+    page.locator(".question .text p").wait_for()
+    assert page.locator("#who .chip").count() and page.locator("#key[open]").count() == 0
 
 
 def test_the_settings_are_explained_and_honoured(browser: Browser, talking: Talking) -> None:
@@ -359,6 +367,21 @@ def test_the_settings_are_explained_and_honoured(browser: Browser, talking: Talk
     page.keyboard.press("Escape")
     ask(page, "ona")
     assert kept(page)["turns"][5]["answers"][0]["sampling"]["penalty_alpha"] == 0.6
+
+
+def test_the_example_is_the_decoder_s_arithmetic_and_every_strategy_can_be_asked_for(browser: Browser,
+                                                                                     talking: Talking) -> None:
+    page = talking.open(browser)
+    cases = [{"temperature": temperature, "top_k": k, "top_p": p, "min_p": m} for temperature in (0.3, 1.0, 1.7)
+             for k in (0, 4) for p in (1.0, 0.9, 0.55) for m in (0.0, 0.2)]
+    scores, shown, strategies = page.evaluate("""async cases => {
+        const {SCORES, STRATEGIES, example, given} = await import("/static/chat_strategies.js");
+        return [SCORES, cases.map(example), Object.values(STRATEGIES).map(one => given(one.options))]; }""", cases)
+    for case, shares in zip(cases, shown):
+        logits = torch.tensor([scores], dtype=torch.float64) / case["temperature"]
+        logits = cuts.top_p(cuts.top_k(logits, case["top_k"]) if case["top_k"] else logits, case["top_p"])
+        assert shares == pytest.approx(cuts.min_p(logits, case["min_p"]).softmax(-1)[0].tolist(), abs=1e-9), case
+    assert len({Sampling(**options).strategy for options in strategies}) == 3 and len(strategies) == 7
 
 
 @pytest.mark.parametrize(("language", "theme", "width"), [("en", "light", 1100), ("zh", "dark", 360)])

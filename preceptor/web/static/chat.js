@@ -51,7 +51,7 @@ const deeds = {
     id("anew").showModal();
   },
   async copy(place, index) {
-    await navigator.clipboard.writeText(turnOf(place).answers[index].text);
+    await copyText(turnOf(place).answers[index].text);
     say(t("copied"));
   },
   differently(place) {  // in a conversation of its own, so that nothing is lost
@@ -79,6 +79,16 @@ function choose(name) {
   settings.models = models.map(model => model.name).filter(one => chosen.includes(one));
   changed();
   document.querySelector(`[data-model="${CSS.escape(name)}"]`).focus();
+}
+
+async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = make("textarea", {class: "unseen"});  // pages that come without TLS have no other way
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
 }
 
 async function submit() {

@@ -31,10 +31,12 @@ function element(place) {
   return drawn;
 }
 
-// Draws a turn anew; what was in focus stays so, or what now stands for it.
+// Draws a turn anew; what was in focus or open stays so, or what now stands for it.
 export function redraw(place) {
   const before = document.activeElement, old = turnAt(place), next = element(place);
   const {do: deed, index, answer, rank} = old.contains(before) ? before.dataset : {};
+  for (const [place, open] of [...old.querySelectorAll(".answer")].entries())
+    if (open.querySelector(".how[open]")) next.querySelectorAll(".answer")[place]?.querySelector(".how")?.setAttribute("open", "");
   old.replaceWith(next);
   const wanted = deed ? `[data-do="${deed}"][data-index="${index}"]${rank ? `[data-rank="${rank}"]` : ""}` : `[data-answer="${answer}"]`;
   if (deed || answer) (next.querySelector(wanted) || next.querySelector("[data-do=undo], .answer")).focus({preventScroll: true});

@@ -1,22 +1,24 @@
 // What the page asks the server: JSON calls, answers as they are written, and Markdown.
 
 const KEY = "preceptor/chat-key";
-let askForKey = async () => null;
+let askForKey = async () => null, asking = null;
 
-// Who is asked for a key when the server wants one: a function from "was the last one wrong?" to the key.
+// Who is asked for a key when the server wants one: a function from "was the last one wrong?" to the key, or null.
 export const keysFrom = ask => { askForKey = ask; };
 
 export class Refused extends Error {}
 
 async function send(path, {method = "POST", body, signal} = {}) {
-  for (let wrong = false; ; wrong = true) {
+  for (;;) {
     const key = sessionStorage.getItem(KEY);
     const headers = {...(body ? {"Content-Type": "application/json"} : {}), ...(key ? {Authorization: `Bearer ${key}`} : {})};
     const answer = await fetch(path, {method, headers, body: body && JSON.stringify(body), signal});
     if (answer.ok) return answer;
     if (answer.status !== 401) throw new Refused(await reason(answer));
-    const given = await askForKey(wrong && key !== null);
-    if (given === null) throw new Refused(String(answer.status));
+    if (sessionStorage.getItem(KEY) !== key) continue;  // another call was given one meanwhile
+    asking ??= askForKey(key !== null).finally(() => { asking = null; });
+    const given = await asking;
+    if (given === null) throw new Refused(await reason(answer));
     sessionStorage.setItem(KEY, given);
   }
 }

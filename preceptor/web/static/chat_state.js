@@ -11,8 +11,10 @@
 export const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const TITLE = 60;  // characters
 
-export const newConversation = (system = "") =>
-  ({id: crypto.randomUUID(), title: "", system, turns: []});
+// A name at random; randomUUID is kept from pages that come without TLS.
+const fresh = () => [...crypto.getRandomValues(new Uint8Array(12))].map(byte => byte.toString(16).padStart(2, "0")).join("");
+
+export const newConversation = (system = "") => ({id: fresh(), title: "", system, turns: []});
 
 export const newTurn = (question, images, answers, blind) =>
   ({question, images, answers, chosen: 0, blind, ranks: {}, verdict: null});

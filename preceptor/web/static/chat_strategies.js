@@ -42,7 +42,7 @@ export const isPreset = (strategy, options) => {
   return JSON.stringify(Object.entries(mine).sort()) === JSON.stringify(Object.entries(preset).sort());
 };
 
-const SCORES = [3.2, 2.6, 2.1, 1.7, 1.2, 0.8, 0.3, -0.3, -0.9, -1.6];  // of ten words that could come next
+export const SCORES = [3.2, 2.6, 2.1, 1.7, 1.2, 0.8, 0.3, -0.3, -0.9, -1.6];  // of ten words that could come next
 
 // How often each of ten words would be drawn: temperature, top-k, top-p, min-p, in the order in which they work.
 export function example(options) {
