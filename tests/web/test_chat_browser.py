@@ -178,6 +178,10 @@ def test_two_unnamed_answers_by_keyboard_land_in_the_store_as_a_comparison(brows
     keys(page, "u")
     page.locator("#toast", has_text="Taken back").wait_for()
     assert list(comparisons(talking.store)) == [*before, label]
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=stream_of("the same")))
+    ask(page, "iru")
+    assert "Both say the same" in page.inner_text(".turn:last-child .verdict")
+    assert {*page.locator(".turn:last-child .who").all_inner_texts()} == {"ann", "bob"}, "there is nothing to hide for"
 
 
 def test_answers_anew_in_other_ways_and_a_ranking_of_three(browser: Browser, talking: Talking) -> None:

@@ -2,7 +2,7 @@
 
 import {keep, page, redraw, say, t} from "./chat_page.js";
 import {Refused, post} from "./chat_server.js";
-import {messagesTo, rankable, told, whole} from "./chat_state.js";
+import {messagesTo, rankable, told, unnamed, whole} from "./chat_state.js";
 
 async function toServer(deed) {
   try { await deed(); } catch (error) {
@@ -36,7 +36,7 @@ export const takeBack = place => toServer(async () => {
 // The same thumb once more takes it back.
 export const thumb = (place, index, up) => toServer(async () => {
   const {conversation} = page, turn = conversation.turns[place], answer = turn.answers[index];
-  if (!page.keeps || !whole(answer) || (turn.blind && !turn.verdict)) return;
+  if (!page.keeps || !whole(answer) || unnamed(turn)) return;
   const wanted = answer.thumb === up ? null : up;
   await post("/api/chat/thumbs", {messages: messagesTo(conversation, place), answer: told(answer), up: wanted});
   answer.thumb = wanted;

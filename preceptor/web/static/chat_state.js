@@ -12,7 +12,8 @@ export const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const TITLE = 60;  // characters
 
 // A name at random; randomUUID is kept from pages that come without TLS.
-const fresh = () => [...crypto.getRandomValues(new Uint8Array(12))].map(byte => byte.toString(16).padStart(2, "0")).join("");
+const fresh = () =>
+  [...crypto.getRandomValues(new Uint8Array(12))].map(byte => byte.toString(16).padStart(2, "0")).join("");
 
 export const newConversation = (system = "") => ({id: fresh(), title: "", system, turns: []});
 
@@ -53,11 +54,15 @@ export function rankable(turn) {
 
 export const alike = turn => turn.answers.length > 1 && turn.answers.every(whole) && !rankable(turn);
 
+// Whether nobody may know yet who wrote what.
+export const unnamed = turn => turn.blind && !turn.verdict && !alike(turn);
+
 // Groups of answers, the best first; null while one has no rank.
 export function groups(turn) {
   const ranks = turn.answers.map((_, index) => turn.ranks[index]);
   if (ranks.some(rank => !rank)) return null;
-  return [...new Set(ranks)].sort((a, b) => a - b).map(rank => ranks.flatMap((one, index) => one === rank ? [index] : []));
+  const levels = [...new Set(ranks)].sort((a, b) => a - b);
+  return levels.map(rank => ranks.flatMap((one, index) => one === rank ? [index] : []));
 }
 
 export const spoken = ranking =>

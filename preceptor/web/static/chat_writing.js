@@ -3,7 +3,7 @@
 import * as kept from "./chat_kept.js";
 import {draw, drawComposer, following, grow, id, isLast, keep, page, redraw, say, t, toEnd, turnAt} from "./chat_page.js";
 import {Refused, post, stream} from "./chat_server.js";
-import {busy, messagesTo, newAnswer, newTurn, titleOf, whole} from "./chat_state.js";
+import {busy, messagesTo, newAnswer, newTurn, titleOf, unnamed, whole} from "./chat_state.js";
 import {STRATEGIES, given, isChanceless} from "./chat_strategies.js";
 
 const SEEDS = 2 ** 31;
@@ -37,7 +37,8 @@ function writers() {
   return [drawn[0], drawn[1] ?? drawn[0]];
 }
 
-const seedFor = place => page.settings.seed === null ? Math.floor(Math.random() * SEEDS) : (page.settings.seed + place) % SEEDS;
+const seedFor = place =>
+  page.settings.seed === null ? Math.floor(Math.random() * SEEDS) : (page.settings.seed + place) % SEEDS;
 
 // Has answers of a turn written, side by side, until all are there or the reader stops them.
 async function write(place, answers) {
@@ -46,6 +47,8 @@ async function write(place, answers) {
   keep();
   await Promise.all(answers.map(answer => writeOne(conversation, place, answer, stop.signal)));
   if (page.writing === stop) page.writing = null;
+  const turn = conversation.turns[place], first = turn.answers.findIndex(whole);
+  if (!whole(turn.answers[turn.chosen]) && first >= 0) turn.chosen = first;
   if (page.conversation === conversation) {
     following(() => { redraw(place); drawComposer(); });
     keep();
@@ -82,7 +85,7 @@ export function again(place, index) {
   write(place, [turn.answers[index]]);
 }
 
-export const canRegenerate = (place, {blind, verdict}) => !page.writing && isLast(place) && !(blind && !verdict);
+export const canRegenerate = (place, turn) => !page.writing && isLast(place) && !unnamed(turn);
 
 // Another answer by the writer of one, beside it; the conversation goes on with the new one. No strategy: as it is set.
 export async function anew(place, index, strategy) {
