@@ -6,6 +6,7 @@ from pathlib import Path
 
 from preceptor.data.jsonl import write_jsonl
 from preceptor.feedback.assign import waiting
+from preceptor.feedback.exchanges import all_exchanges
 from preceptor.feedback.formats import read_comparisons, write_comparisons
 from preceptor.feedback.machines import rank_with
 from preceptor.feedback.preferences import all_thumbs
@@ -87,8 +88,8 @@ def _judge(store: Store, options: argparse.Namespace) -> None:
 
 
 def _export(store: Store, path: Path, format: str) -> None:
-    if format == "thumbs":
-        rows = write_jsonl(path, (one.row() for one in all_thumbs(store)))
+    if format in ("thumbs", "exchanges"):
+        rows = write_jsonl(path, (one.row() for one in (all_thumbs if format == "thumbs" else all_exchanges)(store)))
         print(f"{rows:,} rows in {path}.", file=sys.stderr)
         return
     done = write_comparisons(path, list(comparisons(store)), format)

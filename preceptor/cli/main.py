@@ -185,7 +185,7 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--as", dest="name", metavar="NAME", help="of --judge: the labeler's name (the folder's)")
     label.add_argument("--export", type=Path, metavar="FILE", help="write the rankings to a file, and end")
     label.add_argument("--format", default="comparisons",
-                       help="of --export: comparisons, parquet, ranked, pairs, or thumbs instead of rankings")
+                       help="of --export: comparisons, parquet, ranked, pairs; not rankings: thumbs, exchanges")
     label.set_defaults(command=_label)
 
 

@@ -22,13 +22,13 @@ from preceptor.generate.engine import Engine
 from preceptor.models.causal import context_length
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import fitting
-from preceptor.web.api import Service, recognised
 from preceptor.web.asked import checked
 from preceptor.web.guard import Refused, Strict, check_origin
 from preceptor.web.limits import Limit
 from preceptor.web.opinions import Opinions
 from preceptor.web.options import WebOptions
 from preceptor.web.render import image_of, language_of, markdown, page, parts_of
+from preceptor.web.service import Service, recognised
 from preceptor.web.shell import furnish
 from preceptor.words.catalogue import catalogue
 

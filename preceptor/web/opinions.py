@@ -1,13 +1,12 @@
 """Where the chat page's preferences and thumbs go: a store that is opened when the first of them comes."""
 
-import hashlib
 import threading
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 from preceptor.feedback.labelers import account_name
 from preceptor.feedback.store import Store, open_store
+from preceptor.web.service import named
 
 GUEST = "guest"
 
@@ -30,14 +29,8 @@ class Opinions:
     def labeler(self, key: str | None) -> str:
         """Under which name somebody's opinions are kept: by key, else this machine's account, else a guest."""
         if key is not None:
-            return _named(key)
+            return named(key)
         return account_name() if self.alone else GUEST
-
-
-@cache
-def _named(key: str) -> str:
-    """A name that tells keys apart and gives nobody the key: a slow hash, so that weak keys cannot be guessed by it."""
-    return "key-" + hashlib.scrypt(key.encode(), salt=b"preceptor", n=1 << 14, r=8, p=1, dklen=4).hex()
 
 
 def store_of(folders: Iterable[Path]) -> str | None:

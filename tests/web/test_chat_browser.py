@@ -30,8 +30,7 @@ from preceptor.web.chatting import beside, create_chat
 from preceptor.web.opinions import Opinions
 from preceptor.web.options import ServeOptions
 from tests.generate.conftest import build, train_bpe
-from tests.web.conftest import EVIL
-from tests.web.test_api import start
+from tests.web.conftest import EVIL, start
 
 PIXELS = {"light": "rgb(253, 252, 250)", "dark": "rgb(22, 24, 27)"}
 
