@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STARTING = 180  # seconds that a server may take until it answers
+STARTING = 600  # seconds that a server may take until it answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Served:
         import openai
         place = self.url, key
         if place not in self.clients:
-            self.clients[place] = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60)
+            self.clients[place] = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=120)
         return self.clients[place]
 
     def alone(self, text: str, seed: int = 0, chat: bool = True, **sampling: Any) -> Response:
@@ -161,6 +161,6 @@ def served(folder: Path) -> Iterator[Served]:
     decoder = models["tiny"].decoder
     yield Served(url, app, decoder.model, decoder.tokenizer, store, folder)
     server.should_exit = True
-    thread.join(20)
+    thread.join(120)
     assert not thread.is_alive() and not models["tiny"]._thread.is_alive(), "the server did not end"
     store.close()

@@ -1,6 +1,7 @@
 """The command itself, as a service runs it: killed, told to load models again, told to stop; and its files."""
 
 import json
+import os
 import shlex
 import signal
 import socket
@@ -9,9 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from configparser import ConfigParser
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,38 +27,23 @@ from preceptor.feedback.records import comparisons
 from preceptor.feedback.store import open_store
 from preceptor.run.errors import UserError
 from preceptor.web.running import FINISHING, run
+from tests.processes import begun
 
 SERVICE = Path(__file__).parent.parent.parent / "service"
 ASKED = [{"role": "user", "content": "ado"}]
 
 
-@contextmanager
-def serving(model: Path, log: Path) -> Iterator[tuple[subprocess.Popen, openai.OpenAI]]:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "preceptor.cli.main", "serve", f"policy={model}", "--port", str(port), "--feedback",
-         str(log), "--log", "--max-tokens", "8"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        answers(process, port)
-        yield process, openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", timeout=60)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def answers(process: subprocess.Popen, port: int) -> None:
-    """Wait until something is served."""
-    for _ in range(1800):
+def wait_for_answers(port: int, alive: Callable[[], bool]) -> None:
+    """Wait until something is served, as long as the machine needs."""
+    while True:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
             return
         except urllib.error.HTTPError:
             return
         except OSError:
-            assert process.poll() is None, process.stdout.read()
-            time.sleep(0.1)
-    raise AssertionError("nothing is served")
+            assert alive(), "it ended before it served anything"
+            time.sleep(0.05)
 
 
 def free_port() -> int:
@@ -68,18 +53,25 @@ def free_port() -> int:
 
 
 def test_a_killed_server_has_lost_no_preference(folder: Path, tmp_path: Path) -> None:
-    link, log = tmp_path / "now", tmp_path / "log.sqlite"
+    link, log, port = tmp_path / "now", tmp_path / "log.sqlite", free_port()
     link.symlink_to(folder / "tiny")
-    with serving(link, log) as (process, client):
+    process, output = begun(["serve", f"policy={link}", "--port", str(port), "--feedback", str(log), "--log",
+                             "--max-tokens", "8"], tmp_path)
+    try:
+        wait_for_answers(port, process.is_alive)
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", timeout=120)
         given = [client.chat.completions.create(model="policy", messages=ASKED, seed=seed) for seed in range(3)]
         opinions = [{"id": given[0].id, "edit": "ona"}, {"ranking": [[{"id": given[1].id}], [{"id": given[2].id}]]}]
         kept = [client.post("/feedback", body=one, cast_to=object)["comparison"] for one in opinions]
         link.unlink()
         link.symlink_to(folder / "other")
-        process.send_signal(signal.SIGHUP)
-        assert any(line == "Loaded again: policy.\n" for line in process.stdout)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        os.kill(process.pid, signal.SIGHUP)
+        while "Loaded again: policy." not in output.read_text():
+            assert process.is_alive(), output.read_text()
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.join()
     store = open_store(log, create=False)
     assert [one.id for one in comparisons(store)] == kept
     store.close()
@@ -90,11 +82,11 @@ def test_ctrl_c_stops_a_server_and_is_no_failure() -> None:
             "run(FastAPI(), '127.0.0.1', int(sys.argv[1]), lambda: print('again', flush=True)); print('after')")
     process = subprocess.Popen([sys.executable, "-c", code, str(port := free_port())], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
-    answers(process, port)
+    wait_for_answers(port, lambda: process.poll() is None)
     process.send_signal(signal.SIGHUP)
     assert process.stdout.readline() == "again\n"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[0] == "\nStopped.\nafter\n" and process.returncode == 0
+    assert process.communicate(timeout=300)[0] == "\nStopped.\nafter\n" and process.returncode == 0
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -233,7 +233,7 @@ def test_a_model_takes_another_s_place_and_drops_no_request(folder: Path, tmp_pa
     old = models["policy"]
     server, thread, url = start(create_api(models, options, None, folders))
     service = server.config.app.state.service
-    client = openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0, timeout=20)
+    client = openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0, timeout=120)
     slow(monkeypatch, old, 0.02)
 
     def write() -> str:
@@ -310,8 +310,8 @@ def test_nothing_is_left_of_calls_that_ended_or_were_left(served: Served) -> Non
 
 
 def wait_for(condition: Any) -> None:
-    for _ in range(400):
+    for _ in range(6000):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("it did not come to be within 20 seconds")
+    raise AssertionError("it did not come to be within five minutes")
