@@ -64,7 +64,8 @@ async function writeOne(conversation, place, answer, signal) {
     [answer.leftOut, answer.context, answer.sampling.max_tokens] = [fit.left_out, fit.context, fit.max_tokens];
     if (!fit.whole) throw new Refused(t("too_long", fit));
     messages.splice(head, fit.left_out);
-    for await (const {text, finish} of stream(answer.model, messages, answer.sampling, signal)) {
+    const asked = turn.blind ? {...answer.sampling, store: false} : answer.sampling;  // the page tells of these itself
+    for await (const {text, finish} of stream(answer.model, messages, asked, signal)) {
       answer.text += text ?? "";
       if (text && shown()) grow(place, turn.answers.indexOf(answer));
       if (finish) answer.finish = finish;
