@@ -364,7 +364,7 @@ def test_the_settings_are_explained_and_honoured(browser: Browser, talking: Talk
     for _ in range(4):
         ask(page, "ado emi iru ona")
     assert "no longer sees the first" in page.inner_text(".turn:last-child .note")
-    assert page.locator(".notice").count() == 0, "what is left fits"
+    assert page.locator(".answer .notice").count() == 0, "what is left fits"
     keys(page, "s")
     page.select_option("#strategy", "contrastive")
     assert page.locator("#controls .explained").count() == 2 and page.locator("#example").is_hidden()

@@ -221,12 +221,15 @@ values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | 
                           ["role", "content", "type", "text", "image_url", "url"]), inner, max_size=3), max_leaves=6)
 
 
+@pytest.fixture(scope="module")
+def anybody(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    return visitor(engine, tmp_path_factory.mktemp("labels") / "feedback.sqlite")
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_no_nonsense_makes_the_server_fail(engine: Engine, tmp_path_factory: pytest.TempPathFactory,
-                                           data: st.DataObject) -> None:
-    client = visitor(engine, tmp_path_factory.mktemp("x") / "feedback.sqlite")
+def test_no_nonsense_makes_the_server_fail(anybody: TestClient, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(POSTS)))
     body = {**POSTS[path], data.draw(st.sampled_from(sorted(POSTS[path]))): data.draw(values)}
-    sent = client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    sent = anybody.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert sent.status_code < 500, (path, body, sent.text)
