@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from preceptor.run.errors import UserError
 from preceptor.run.manifest import plain_name
@@ -21,7 +23,8 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--waiting", type=int, default=256, metavar="N", help="answers that may wait, then 429 (256)")
     serve.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of answers that do not say (256)")
     serve.add_argument("--timeout", type=float, default=600.0, metavar="S", help="seconds of a call, 0: any (600)")
-    serve.add_argument("--feedback", metavar="STORE", help="where opinions go: a .sqlite file or a postgresql:// URL")
+    serve.add_argument("--feedback", metavar="STORE", help="where opinions go: a .sqlite file or a "
+                       "postgresql:// URL (default, for the chat page alone: that of the models' run)")
     serve.add_argument("--log", action="store_true", help="keep what is asked and answered there, and learn from it")
     serve.add_argument("--runtime", default="", metavar="NAME", help="what decodes: pytorch or onnx (as the folder is)")
     serve.set_defaults(command=_serve)
@@ -50,15 +53,28 @@ def _serve(arguments: argparse.Namespace) -> None:
     found = Folders(folders, options)
     app = create_api(found.all(), options, log, found)
     print(f"Serving {', '.join(folders)} at http://{arguments.host}:{arguments.port}/v1. Stop with Ctrl-C.", flush=True)
+    page = _chat(app, arguments, folders)
     if not options.keys:
         print("No API keys are set: whoever reaches this address is let in.", flush=True)
     if log is not None:
         print(f"What is asked and answered is kept in {public_place(arguments.feedback)}.", flush=True)
     try:
-        run(app, arguments.host, arguments.port, app.state.service.reload)
+        run(page, arguments.host, arguments.port, app.state.service.reload)
     finally:
         if log is not None:
             log.close()
+
+
+def _chat(api: Any, arguments: argparse.Namespace, folders: Mapping[str, Path]) -> Any:
+    """The API with the chat page beside it."""
+    from preceptor.feedback.store import public_place
+    from preceptor.web.chatting import beside, create_chat
+    from preceptor.web.opinions import Opinions, store_of
+    from preceptor.web.serve import LOCAL
+    place = arguments.feedback or store_of(folders.values())
+    kept = f"preferences go into {public_place(place)}" if place else "give --feedback FILE to keep preferences"
+    print(f"The chat page is at http://{arguments.host}:{arguments.port}/; {kept}.", flush=True)
+    return beside(api, create_chat(api.state.service, Opinions(place, alone=arguments.host in LOCAL)))
 
 
 def folders_of(models: list[str]) -> dict[str, Path]:

@@ -1,5 +1,7 @@
 """The application over a small store, people who are signed in, and a server of models on this machine."""
 
+import os
+import shutil
 import socket
 import threading
 import time
@@ -79,6 +81,21 @@ def sign_in(store: Store) -> Callable[..., Person]:
         return Person(client, name, session_of(store, client.cookies[COOKIE]).form)
 
     return as_person
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser, without a screen."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and "CI" in os.environ:
+        pytest.fail("no chromium here, and CI must look at the pages")
+    if found is None:
+        pytest.skip("there is no chromium to look at the pages with")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @dataclass
