@@ -1,22 +1,20 @@
 """`report.html`: one page that needs no network, a function of the run folder and nothing else."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from preceptor.report.artefacts import RunFolder
 from preceptor.report.blocks import Section, last_and_before, model_name
 from preceptor.report.costs import reward, selection, tax, texts, time
 from preceptor.report.curves import curves
+from preceptor.report.frontier import frontier
 from preceptor.report.ladder import ladder
 from preceptor.report.preference import categories, preference, quality, truth
 from preceptor.report.samples import EACH, samples, score
 from preceptor.report.summary import summary
-from preceptor.report.text import Text, both, named, number, percent, percent_interval, text
+from preceptor.report.template import render
+from preceptor.report.text import Text, percent, percent_interval, text
 from preceptor.run.files import write_text
 from preceptor.run.progress import clock
 
@@ -29,23 +27,14 @@ def build_report(run: Path) -> Path:
     """
     folder, figures = RunFolder(run), summary(run)
     evaluation = folder.results("evaluate")
-    environment = Environment(loader=PackageLoader("preceptor.report", "."), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"both": both, "named": named, "model_name": model_name, "score": score, "number": number}
     answers = folder.answers()
-    page = environment.get_template("page.html").render(
-        style=_asset("page.css"), script=_asset("page.js"), run=run.resolve().name, folder=folder,
-        description=_description(folder), tiles=_tiles(figures), sections=_sections(folder, evaluation, figures),
-        samples=samples(answers), models=evaluation.get("models", []), answered=evaluation.get("prompts", 0), each=EACH,
-        curves=curves(folder))
+    page = render(
+        "page.html", name=run.resolve().name, folder=folder, description=_description(folder), tiles=_tiles(figures),
+        sections=_sections(folder, evaluation, figures), samples=samples(answers), models=evaluation.get("models", []),
+        answered=evaluation.get("prompts", 0), each=EACH, curves=curves(folder), model_name=model_name, score=score)
     path = run / "report.html"
     write_text(path, page)
     return path
-
-
-def _asset(name: str) -> Markup:
-    """A file of our own that goes into the page as it is."""
-    return Markup(files("preceptor.report").joinpath(name).read_text(encoding="utf-8"))
 
 
 def _description(folder: RunFolder) -> str:
@@ -59,7 +48,8 @@ def _sections(folder: RunFolder, evaluation: dict[str, Any], figures: dict[str, 
     found = []
     if evaluation:
         found += [section(evaluation) for section in (preference, truth, quality, categories, tax, texts)]
-    found += [ladder(folder.results("ladder")), reward(folder.results("reward")), selection(folder.selection())]
+    found += [ladder(folder.results("ladder")), frontier(folder.results("weigh")), reward(folder.results("reward")),
+              selection(folder.selection())]
     if folder.steps:
         found.append(time(folder, figures.get("peak_rss_mb")))
     return [section for section in found if section]
