@@ -65,7 +65,7 @@ def test_it_learns_which_text_means_which_picture_and_draws_it() -> None:
     words, whole, seen = torch.eye(2, 8)[:, None], torch.eye(2, 8), torch.ones(2, 1, dtype=torch.bool)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     draw = torch.Generator().manual_seed(1)
-    for _ in range(300):
+    for _ in range(400):
         which, at = torch.randint(2, (32,), generator=draw), torch.randint(50, (32,), generator=draw)
         noise = torch.randn(32, 3, 4, 4, generator=draw)
         predicted = model(noised(pictures[which], noise, kept[at]), at / 50, words[which], whole[which], seen[which])
@@ -83,4 +83,5 @@ def test_it_learns_which_text_means_which_picture_and_draws_it() -> None:
             before = kept[step - 5] if step else torch.tensor(1.0)
             predicted = model(drawn, torch.full((2,), step / 50), words, whole, seen)
             drawn = drawn_back(drawn, predicted, kept[step].expand(2), before.expand(2))
-    torch.testing.assert_close(drawn, pictures, rtol=0, atol=0.35)
+    away = (drawn[:, None] - pictures).flatten(2).abs().mean(2)     # of each drawn picture from both true ones
+    assert away.diagonal().max() < 0.3 and away.fliplr().diagonal().min() > 1.3
