@@ -76,6 +76,9 @@ class LocalDecoder:
     def call(self, strategy: str, requests: Sequence[Request],
              prompts: Sequence[list[int]]) -> RowCall | BeamCall | EncoderDecoderCall:
         """What answers requests of one strategy to these prompt tokens, a token at a time."""
+        if strategy in ("beams", "contrastive") and any(request.allowed for request in requests):
+            raise UserError("A grammar is for answers that are drawn token by token, and a search is asked for.",
+                            "Leave out num_beams and penalty_alpha.")
         if self.model.config.is_encoder_decoder:
             return EncoderDecoderCall(self, requests, prompts)
         if strategy == "beams":

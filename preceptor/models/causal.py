@@ -76,9 +76,10 @@ def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) 
     return model
 
 
-def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
+def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None,
+                 optional: str | None = None) -> nn.Module:
     """Load a model of `kind`, a class of transformers or one of its Auto classes, as `load_causal` says; every weight
-    must be there."""
+    must be there, except for those whose names hold `optional`, which are drawn from the global generator."""
     from transformers import AutoConfig
     try:
         config = without_dropout(AutoConfig.from_pretrained(source))
@@ -92,7 +93,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
     except (OSError, ValueError) as error:
         raise UserError(f"'{source}' cannot be loaded as a model: {str(error).splitlines()[0]}",
                         "Give a folder written by save_pretrained, or the name of a model on the hub.") from None
-    absent = sorted(report["missing_keys"])
+    absent = sorted(name for name in report["missing_keys"] if optional is None or optional not in name)
     if absent:
         raise UserError(f"The model '{source}' lacks {len(absent)} weights, for example '{absent[0]}'.",
                         "Give a whole checkpoint of the right kind.")
