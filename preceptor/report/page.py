@@ -17,6 +17,7 @@ from preceptor.report.preference import categories, preference, quality, truth
 from preceptor.report.samples import EACH, samples, score
 from preceptor.report.summary import summary
 from preceptor.report.text import Text, both, named, number, percent, percent_interval, text
+from preceptor.report.understanding import understanding
 from preceptor.run.files import write_text
 from preceptor.run.progress import clock
 
@@ -59,7 +60,8 @@ def _sections(folder: RunFolder, evaluation: dict[str, Any], figures: dict[str, 
     found = []
     if evaluation:
         found += [section(evaluation) for section in (preference, truth, quality, categories, tax, texts)]
-    found += [ladder(folder.results("ladder")), reward(folder.results("reward")), selection(folder.selection())]
+    found += [understanding(folder.results("compare")), ladder(folder.results("ladder")),
+              reward(folder.results("reward")), selection(folder.selection())]
     if folder.steps:
         found.append(time(folder, figures.get("peak_rss_mb")))
     return [section for section in found if section]

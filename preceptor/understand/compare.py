@@ -100,7 +100,7 @@ def _recommended(found: Mapping[str, Measured], cheap: str, dear: str, options: 
     gain = difference(found[dear].test_halves, found[cheap].test_halves)
     best = max(_mean(one.test_halves) for one in found.values())
     worth = gain.low > 0 and gain.mean > options.tolerance * best
-    because = "better" if worth else "cheaper and better" if gain.high < 0 else "cheaper"
+    because = "better" if worth else "better and cheaper" if gain.high < 0 else "cheaper"
     return {"model": dear if worth else cheap, "because": because,
             "dearer_less_cheaper": gain.to_dict()}
 

@@ -75,7 +75,7 @@ def test_the_tokens_allowed_are_those_of_a_brute_force(vocabulary: Vocabulary, t
         written.append(token)
 
 
-def test_a_model_writes_what_the_grammar_allows_and_its_neighbours_are_as_ever(tokenizer: Any, model: nn.Module) -> None:
+def test_a_model_writes_what_is_allowed_and_its_neighbours_what_they_ever_did(tokenizer: Any, model: nn.Module) -> None:
     vocabulary = Vocabulary(tokenizer)
     decoder = LocalDecoder(model, tokenizer, rows=3)
     free = [ask("ado emi", seed, max_tokens=8) for seed in range(3)]
