@@ -30,8 +30,6 @@ def run(step: Step) -> None:
     noted: Counter[str] = Counter()
     draw = random.Random(step.seed)
     sides = _split(step, noted, draw)
-    if step.options.most:
-        sides = {side: records[:step.options.most] for side, records in sides.items()}
     for side, records in sides.items():
         if step.options.task != "classify" and not any(record.spans for record in records):
             raise UserError(f"None of the {len(records)} {side} records has a span.", "Give more records with spans.")
@@ -59,8 +57,14 @@ def run(step: Step) -> None:
 def _split(step: Step, noted: Counter[str], draw: random.Random) -> dict[str, list[Annotated]]:
     """Records by side: files of the user's own as they are, else groups of near-duplicates drawn from `records`."""
     reader = RowReader(step.options, noted)
-    given = {side: read_records(step.input(side), reader, noted) for side in HELD if side in step.inputs}
-    records = read_records(step.input("records"), reader, noted)
+
+    def read(name: str) -> list[Annotated]:
+        found = read_records(step.input(name), reader, noted)
+        draw.shuffle(found)
+        return found[:step.options.most or None]
+
+    given = {side: read(side) for side in HELD if side in step.inputs}
+    records = read("records")
     every = [*records, *(record for side in given.values() for record in side)]
     groups = linked(len(every), near_duplicates([record.text for record in every]))
     taken = set(groups[len(records):])
@@ -71,8 +75,6 @@ def _split(step: Step, noted: Counter[str], draw: random.Random) -> dict[str, li
     for side in HELD:
         if side not in given:
             free = [place for place in range(len(records)) if groups[place] not in taken]
-            if not free:
-                break
             held = hold_out([groups[place] for place in free], [records[place].label or "" for place in free],
                             step.options.held_out, draw)
             sides[side] = [records[place] for place in free if groups[place] in held]
@@ -81,8 +83,6 @@ def _split(step: Step, noted: Counter[str], draw: random.Random) -> dict[str, li
     if not sides["train"]:
         raise UserError("No records are left to train on: all resemble the held-out ones.",
                         "Give more different records, or other held-out files.")
-    for side in sides.values():
-        draw.shuffle(side)
     return {side: sides[side] for side in ("train", "validation", "test")}
 
 

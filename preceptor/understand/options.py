@@ -19,7 +19,7 @@ class AnnotationsOptions:
     held_out: float = 0.1
     """Share of the records that is held out for each of validation and test, where no file of its own is given."""
     most: int = 0
-    """Records of each side that are used, drawn from the seed; 0 uses all."""
+    """Records that are used of each file, drawn from the seed; 0 uses all."""
 
 
 @dataclass(frozen=True, kw_only=True)

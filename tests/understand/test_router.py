@@ -144,13 +144,21 @@ def test_given_sides_stay_and_what_resembles_them_leaves_training(tmp_path: Path
     records, test, validation = (different(count, seed, spans=spans) for count, seed in ((30, 1), (6, 2), (5, 3)))
     odd = Annotated("Newton saw New York", "x", spans=[["Y", 0, 3], ["X", 11, 14]])
     step = annotated(tmp_path, {"records": [*records, test[0], odd], "test": test, "validation": validation},
-                     task="tag", most=7)
+                     task="tag")
     texts = {name: [one.text for one in read_jsonl(step.folder / f"{name}.jsonl", Annotated)]
              for name in ("train", "validation", "test")}
-    assert sorted(texts["test"]) == sorted(one.text for one in test) and len(texts["train"]) == 7
+    assert sorted(texts["test"]) == sorted(one.text for one in test) and len(texts["train"]) == 31
     assert test[0].text not in texts["train"]
     said = capsys.readouterr().err
     assert "1 records left out of training: too like the held-out ones" in said
+
+
+def test_no_more_records_of_a_file_are_used_than_asked_for(tmp_path: Path) -> None:
+    records = different(40, 4, label=lambda n: str(n % 2))
+    step = annotated(tmp_path, {"records": records, "test": different(9, 5, label="0")}, task="classify", most=20,
+                     held_out=0.25)
+    assert [len(read_jsonl(step.folder / f"{name}.jsonl", Annotated)) for name in ("train", "validation", "test")] == [
+        15, 5, 9]
 
 
 @pytest.mark.parametrize(("records", "said"), [
