@@ -22,7 +22,7 @@ from preceptor.understand.answerers import Answerer, load_answerer
 from preceptor.understand.costs import Speed, memory, speeds
 from preceptor.understand.options import CompareOptions
 from preceptor.understand.router import ALWAYS, NEVER, choose_threshold, mixed, save_router
-from preceptor.understand.scores import Halves, details, difference, halves, quality
+from preceptor.understand.scores import Halves, details, difference, halves, quality, ratio
 from preceptor.understand.task import Reading, Task, read_task
 
 POINTS = 20  # of the router's curve
@@ -98,7 +98,7 @@ def _recommended(found: Mapping[str, Measured], cheap: str, dear: str, options: 
     """The cheaper model, unless the other is better beyond doubt (its interval is above 0) and by more than the
     tolerance."""
     gain = difference(found[dear].test_halves, found[cheap].test_halves)
-    best = max(_mean(one.test_halves) for one in found.values())
+    best = max(ratio(one.test_halves) for one in found.values())
     worth = gain.low > 0 and gain.mean > options.tolerance * best
     because = "better" if worth else "better and cheaper" if gain.high < 0 else "cheaper"
     return {"model": dear if worth else cheap, "because": because,
@@ -114,7 +114,7 @@ def _route(task: Task, test: Sequence[Annotated], cheap: Measured, dear: Measure
     validation_sure, test_sure = ([sureness.of(one.log_probability) for one in side]
                                   for side in (cheap.validation, cheap.test))
     threshold = choose_threshold(validation_sure, cheap.validation_halves, dear.validation_halves, options.tolerance)
-    best = dear if _mean(dear.validation_halves) > _mean(cheap.validation_halves) else cheap
+    best = dear if ratio(dear.validation_halves) > ratio(cheap.validation_halves) else cheap
     one, other = cheap.speed.seconds.mean, dear.speed.seconds.mean
 
     def figures(at: float) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _route(task: Task, test: Sequence[Annotated], cheap: Measured, dear: Measure
         above = difference(counts, best.test_halves)
         # Who is never asked need not be served, and who is always asked need not be preceded by the other.
         seconds = other if at == ALWAYS else one + asked * other
-        return {"threshold": at, "asked": asked, "quality": _mean(counts), "against_best": above.to_dict(),
+        return {"threshold": at, "asked": asked, "quality": ratio(counts), "against_best": above.to_dict(),
                 "cost_per_thousand": 1000 * options.price / 3600 * seconds,
                 "cost_share": seconds / best.speed.seconds.mean}
 
@@ -133,11 +133,6 @@ def _route(task: Task, test: Sequence[Annotated], cheap: Measured, dear: Measure
     return {**figures(threshold), "best_is_cheaper": best is cheap, "sureness": sureness.to_dict(),
             "calibration_error": expected_calibration_error(table), "reliability": [bin.to_dict() for bin in table],
             "curve": curve}
-
-
-def _mean(counts: Halves) -> float:
-    top, bottom = map(sum, counts)
-    return top / bottom if bottom else 0.0
 
 
 def _answers(task: Task, test: Sequence[Annotated], found: Mapping[str, Measured]) -> list[dict[str, Any]]:

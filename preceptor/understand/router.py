@@ -19,7 +19,7 @@ from preceptor.metrics.calibration import Sureness
 from preceptor.run.errors import UserError
 from preceptor.run.files import read_json, write_json
 from preceptor.understand.answerers import Answerer, load_answerer
-from preceptor.understand.scores import Halves
+from preceptor.understand.scores import Halves, ratio
 from preceptor.understand.task import Reading, Task
 
 FILE = "router.json"
@@ -71,15 +71,10 @@ def choose_threshold(sure: Sequence[float], cheap: Halves, dear: Halves, toleran
 
     `ALWAYS` reaches it where the other model is the better one, `NEVER` where it is not.
     """
-    wanted = (1 - tolerance) * max(_quality(cheap), _quality(dear))
+    wanted = (1 - tolerance) * max(ratio(cheap), ratio(dear))
     # A threshold just above a probability asks for that text too.
     candidates = [NEVER, *(float(np.nextafter(value, 2)) for value in sorted(set(sure))), ALWAYS]
-    return next(one for one in candidates if _quality(mixed(sure, one, cheap, dear)[0]) >= wanted)
-
-
-def _quality(halves: Halves) -> float:
-    top, bottom = map(sum, halves)
-    return top / bottom if bottom else 0.0
+    return next(one for one in candidates if ratio(mixed(sure, one, cheap, dear)[0]) >= wanted)
 
 
 def save_router(folder: Path, task: Task, folders: dict[str, Path], sureness: Sureness, threshold: float,

@@ -24,6 +24,12 @@ def halves(task: Task, records: Sequence[Annotated], readings: Sequence[Reading]
     return [2.0 * right for right, _, _ in counts], [float(found + wanted) for _, found, wanted in counts]
 
 
+def ratio(counts: Halves) -> float:
+    """The quality that halves of texts make; 0 where nothing was read and nothing was to be read."""
+    top, bottom = map(sum, counts)
+    return top / bottom if bottom else 0.0
+
+
 def quality(task: Task, records: Sequence[Annotated], readings: Sequence[Reading]) -> Interval:
     """The quality of readings; Wilson's interval for an accuracy, else the bootstrap over texts.
 
