@@ -44,9 +44,9 @@ PACKS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "crosswoz": ("extract", "dialog_zh_crosswoz.dev", "", ()),
 }
 QUICK_PACKS = ("sst2", "uner_zh")
-QUICK = ("data.most=240", "tokenizer.vocabulary=800", "encoder.epochs=2", "language.epochs=1", "compare.timed=8",
+QUICK = ("data.most=160", "tokenizer.vocabulary=800", "encoder.epochs=2", "language.epochs=1", "compare.timed=8",
          "compare.repeats=2", *(f"{base}.{option}" for base in ("encoder_base", "language_base") for option in (
-             "width=48", "layers=2", "heads=2", "feed_forward=96", "steps=12")))
+             "width=48", "layers=2", "heads=2", "feed_forward=96", "steps=6")))
 # Layers, width, heads and feed-forward of both kinds of networks in --claim.
 CLAIMED = {"quick": ((2, 128, 2, 512), (2, 256, 4, 688)), "cpu": ((12, 768, 12, 3072), (16, 2048, 16, 5632)),
            "cuda": ((12, 768, 12, 3072), (32, 4096, 32, 11008))}
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/encoder_or_llm"))
     parser.add_argument("--claim", action="store_true", help="measure speed at BERT's and at a large model's size too")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--quick", action="store_true", help="two packs, 240 records, tiny networks: about a minute")
+    parser.add_argument("--quick", action="store_true", help="two packs, 160 records, tiny networks: about a minute")
     options = parser.parse_args(arguments)
     data = os.environ.get("PRECEPTOR_DATA")
     if not data:

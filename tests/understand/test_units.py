@@ -147,3 +147,20 @@ def test_rows_of_every_form_become_records() -> None:
 def test_rows_that_say_nothing_are_refused(task: str, row: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         read(task, row)
+
+
+def test_a_pretrained_tokenizers_own_marks_stand_around_a_text_and_no_unit_is_lost() -> None:
+    """BERT's normaliser drops what it takes for control characters: the unit keeps a token, and its label."""
+    from transformers import BertTokenizer
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "no", "##ra", "京"]
+    tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+    text = "Nora \ufffd京"
+    encoder, pieces = UnitEncoder(tokenizer, 16), units(text)
+    assert len(pieces) == 3
+    assert encoder.parts(text, pieces) == [([2, 5, 6, 1, 7, 3], [1, 3, 4])]
+    assert encoder.whole("Nora") == [2, 5, 6, 3] and encoder.truncated == 0
+    assert UnitEncoder(tokenizer, 4).whole("Nora 京") == [2, 5, 6, 3]
+    short = UnitEncoder(tokenizer, 4)
+    assert short.parts(text, pieces) == [([2, 5, 6, 3], [1]), ([2, 1, 7, 3], [1, 2])]
+    short.whole("Nora 京")
+    assert short.truncated == 1
