@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from preceptor.cli.adapter import add_adapter_commands
 from preceptor.cli.data import add_data
 from preceptor.cli.serve import add_serve
 from preceptor.run.errors import UserError
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_label(commands)
     add_data(commands)
     add_serve(commands)
+    add_adapter_commands(commands)
 
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.generate.cache import BlockCache, BlockLayer
-from preceptor.models.causal import load_causal
 from preceptor.models.graph import cache_shape, causal_graph, check_exporter, with_weights
+from preceptor.models.shared_base import load_shared
 from preceptor.run.errors import UserError
 
 FILE = "model.onnx"
@@ -103,12 +103,13 @@ class OnnxCausal(nn.Module):
 
 
 def load_for_decoding(folder: Path) -> nn.Module:
-    """The model of a folder for a decoder alone: an exported one in ONNX Runtime, any other in PyTorch.
+    """The model of a folder for a decoder alone: an exported one in ONNX Runtime, any other in PyTorch, where adapters
+    share the weights of their base.
 
     Raises:
         UserError: as `OnnxCausal.load` and `load_causal`.
     """
-    return OnnxCausal.load(folder) if (folder / FILE).exists() else load_causal(folder)
+    return OnnxCausal.load(folder) if (folder / FILE).exists() else load_shared(folder)
 
 
 class OnnxPolicy:
