@@ -18,6 +18,7 @@ from preceptor.run.errors import UserError, nearest
 ROLES = ("system", "user", "assistant")
 FINISHES = ("eos", "length", "stop")
 LABELER_KINDS = ("person", "model", "program")
+IMAGE = "<|image|>"  # what stands for a picture where a message is written as plain text
 
 
 class Record:
@@ -74,6 +75,19 @@ def _check_messages(kind: str, messages: Any) -> None:
                             'Write "content": "...".')
 
 
+def content_text(content: str | list[dict[str, Any]]) -> str:
+    """The content of a message as text: of parts in the OpenAI message form the texts, and `IMAGE` for each picture."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") if part.get("type") == "text" else IMAGE for part in content)
+
+
+def image_urls(messages: list[dict[str, Any]]) -> list[str]:
+    """Where the pictures of some messages are, in the order in which they stand."""
+    return [part["image_url"]["url"] for message in messages if not isinstance(message["content"], str)
+            for part in message["content"] if part.get("type") == "image_url"]
+
+
 def _check_text(kind: str, name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise UserError(f"The field '{name}' of a {kind} must be text, not {type(value).__name__}.",
@@ -96,13 +110,17 @@ class Document(Record):
 
 @dataclass(frozen=True, slots=True)
 class Conversation(Record):
-    """A demonstration. The losses of supervised fine-tuning count the assistant's messages only."""
+    """A demonstration. The losses of supervised fine-tuning count the assistant's messages only.
+
+    `concept` names what its picture shows: all pictures and texts of one concept belong together in a matching loss.
+    """
 
     id: str
     messages: list[dict[str, Any]]
     category: str | None = None
     user: str | None = None
     source: str | None = None
+    concept: str | None = None
 
     def __post_init__(self) -> None:
         _check_messages("Conversation", self.messages)
@@ -124,8 +142,9 @@ class Prompt(Record):
     def text(self) -> str:
         """The messages as plain text, for readers without a chat template: one alone as it is, several with roles."""
         if len(self.messages) == 1:
-            return str(self.messages[0]["content"])
-        return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in self.messages)
+            return content_text(self.messages[0]["content"])
+        return "\n\n".join(f"{message['role'].capitalize()}: {content_text(message['content'])}"
+                           for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)

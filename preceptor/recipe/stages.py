@@ -68,12 +68,22 @@ def _from_chosen(name: str, options: str) -> Stage:
                  ("policy", "reward", "prompts"))
 
 
+def _system(options: str, needs: tuple[str, ...] = ("pictures",), may_need: tuple[str, ...] = ()) -> Stage:
+    """A system of preceptor/vision/systems; `options` are of preceptor.vision.options, or `file:NAME` of a file there.
+    """
+    where = options if ":" in options else f"options:{options}"
+    return Stage(f"preceptor.vision.{where}", "preceptor.vision.stage:run", needs, ("tokenizer", "start", *may_need))
+
+
 STAGES: dict[str, Stage | Choice] = {
     "import": Stage("preceptor.data.options:ImportOptions", "preceptor.data.stage:run",
                     ("text", "demonstrations", "comparisons"),
                     ("validation_text", "validation_demonstrations", "validation_comparisons")),
     "village": Stage("preceptor.village.options:VillageOptions", "preceptor.village.stage:run"),
     "picture_book": Stage("preceptor.village.options:PictureBookOptions", "preceptor.village.pictures.stage:run"),
+    "pictures": Stage("preceptor.data.pictures.options:PicturesOptions", "preceptor.data.pictures.stage:run",
+                      ("pictures",)),
+    "emoji": Stage("preceptor.data.pictures.options:EmojiOptions", "preceptor.data.pictures.emoji:run", ("pack",)),
     "tokenizer": Stage("preceptor.tokenizer.options:TokenizerOptions", "preceptor.tokenizer.stage:run", ("corpus",)),
     "pretrain": Stage("preceptor.pretrain.options:PretrainOptions", "preceptor.pretrain.stage:run",
                       ("corpus",), ("tokenizer", "model", "validation", "teacher", "replay"), spread=True),
@@ -111,6 +121,9 @@ STAGES: dict[str, Stage | Choice] = {
         "ilql": _from_rankings("ilql", "IlqlOptions"),
         "best_of_n": _from_chosen("best_of_n", "BestOfNOptions"),
         "rejection_sampling": _from_chosen("rejection_sampling", "RejectionOptions"),
+    }),
+    "vision": Choice("system", "clip", {
+        "clip": _system("ClipOptions"),
     }),
     "prune": Stage("preceptor.deploy.options:PruneOptions", "preceptor.deploy.prune:run", ("model", "corpus"),
                    ("validation",)),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.data.batches import IGNORE, Example
-from preceptor.data.records import Conversation, Document, Prompt
+from preceptor.data.records import Conversation, Document, Prompt, content_text
 from preceptor.run.errors import UserError
 
 END, PAD = "<|end|>", "<|pad|>"  # never the same token: a masked pad must not mask the end of an answer
@@ -116,8 +116,10 @@ def _refuse_unclear(tokenizer: Any, conversation: Conversation) -> None:
         raise UserError(f"Conversation '{conversation.id}' begins with the assistant.",
                         "Put the message that it answers in front, or leave its first message out.")
     for message in conversation.messages:
-        if isinstance(message["content"], str):
-            spelled = [mark for mark in tokenizer.all_special_tokens if mark in message["content"]]
+        content = message["content"]
+        texts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+        for text in texts:
+            spelled = [mark for mark in tokenizer.all_special_tokens if mark in text]
             if spelled:
                 raise UserError(f"A message of conversation '{conversation.id}' spells the special token "
                                 f"'{spelled[0]}'.", "Write it otherwise, or leave the record out.")
@@ -132,4 +134,6 @@ def _answer_tokens(tokenizer: Any, text: str) -> list[int]:
 
 
 def _render(tokenizer: Any, messages: list[dict[str, Any]], *, waiting: bool) -> str:
+    """The messages by the chat template; a picture is its mark among the text."""
+    messages = [message | {"content": content_text(message["content"])} for message in messages]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=waiting)

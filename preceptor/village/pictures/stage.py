@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from preceptor.data.jsonl import write_jsonl
+from preceptor.data.pictures.captions import asked_record
 from preceptor.data.records import Conversation
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
@@ -111,11 +112,5 @@ def _describe(name: str, scene: Scene, speakers: dict[str, Speaker], rng: random
     said = [(code, "caption", speaker.forms.describe, captions[code][0]) for code, speaker in speakers.items()]
     said += [(code, question.kind, *speaker.question(question)) for question in questions
              for code, speaker in speakers.items()]
-    return row, [_conversation(f"{name}-{kind}-{code}", image, kind, asked, answer)
+    return row, [asked_record(f"{name}-{kind}-{code}", image, asked, answer, category=kind, source="picture_book")
                  for code, kind, asked, answer in said]
-
-
-def _conversation(identity: str, image: str, kind: str, asked: str, answer: str) -> Conversation:
-    parts = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": asked}]
-    return Conversation(identity, [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}],
-                        category=kind, source="picture_book")

@@ -1,0 +1,1 @@
+"""Pictures with texts: decoded once, ahead of training, and dealt in batches with an exact cursor."""

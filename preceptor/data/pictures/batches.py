@@ -1,0 +1,94 @@
+"""Batches of pictures with texts. A batch is a function of (seed, epoch, number), so two integers are the cursor.
+
+Tensors of B rows, each a picture with its text of at most T tokens:
+
+    pixels    float32 (B, 3, H, W) in [-1, 1]
+    tokens, targets, positions, segments    (B, T), as in data/batches.py; segments are 1 for text and 0 for padding
+    concepts  int64 (B,): pictures and texts of equal number belong together
+    wordings  int64 (B,): rows of equal number have the same text
+
+The next batch is made in a thread while the trainer uses the one before it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+
+from preceptor.data.batches import Batch, Example, collate
+from preceptor.data.pictures.augment import Augmentation, augmented
+from preceptor.data.pictures.store import Pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A picture, by its number, and a text about it; pairs of equal `concept` show the same, of equal `wording` say so.
+    """
+
+    picture: int
+    text: Example
+    concept: int
+    wording: int
+
+
+class PictureBatches:
+    """Batches of `rows` pairs in an order drawn anew for every epoch; the last batch of an epoch is filled up from the
+    next one's front, so that all batches have as many rows: a loss of pairs depends on how many there are."""
+
+    def __init__(self, pictures: Pictures, pairs: Sequence[Pair], *, rows: int, steps: int, seed: int, pad: int,
+                 augmentation: Augmentation | None = None) -> None:
+        self.pictures, self.pairs, self.rows, self.total = pictures, pairs, min(rows, len(pairs)), steps
+        self.seed, self.pad, self.augmentation = seed, pad, augmentation
+        self.number = 0
+        self.skipped: list[range] = []
+        self._orders: dict[int, list[int]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+        self._ahead: tuple[int, Future[Batch]] | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        while any(self.number in span for span in self.skipped):
+            self.number += 1
+        number = self.number
+        made, ahead = self._ahead or (-1, None)
+        batch = ahead.result() if made == number else self._make(number)
+        self.number += 1
+        self._ahead = (self.number, self._thread.submit(self._make, self.number))
+        return batch
+
+    def _make(self, number: int) -> Batch:
+        """Batch `number` of the run."""
+        places = range(number * self.rows, (number + 1) * self.rows)
+        chosen = [self.pairs[self._order(place // len(self.pairs))[place % len(self.pairs)]] for place in places]
+        text = collate([[pair.text] for pair in chosen], self.pad)
+        pixels = self.pictures.take([pair.picture for pair in chosen])
+        if self.augmentation:
+            pixels = augmented(pixels, self.augmentation, self._generator(f"batch {number}"))
+        tensors = text.tensors | {"pixels": pixels, "concepts": torch.tensor([pair.concept for pair in chosen]),
+                                  "wordings": torch.tensor([pair.wording for pair in chosen])}
+        return Batch(tensors, [1] * len(chosen), text.documents)
+
+    def _order(self, epoch: int) -> list[int]:
+        if epoch not in self._orders:
+            drawn = torch.randperm(len(self.pairs), generator=self._generator(f"order {epoch}")).tolist()
+            self._orders = {one: order for one, order in self._orders.items() if one >= epoch - 1} | {epoch: drawn}
+        return self._orders[epoch]
+
+    def _generator(self, what: str) -> torch.Generator:
+        digest = hashlib.sha256(f"{self.seed}/{what}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
+
+    def state(self) -> dict[str, Any]:
+        return {"number": self.number, "skipped": [[span.start, span.stop] for span in self.skipped]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.number = state["number"]
+        self.skipped = [range(start, stop) for start, stop in state["skipped"]]
+
+    def skip(self, span: range) -> None:
+        self.skipped.append(span)

@@ -1,0 +1,23 @@
+"""A picture with a caption as a conversation: somebody asks what it shows, and the caption answers."""
+
+import re
+
+from preceptor.data.records import Conversation
+
+DESCRIBE = {"en": "Describe the picture.", "zh": "请描述这张图片。"}
+HAN = re.compile(r"[㐀-鿿]")
+
+
+def caption_record(id: str, picture: str, caption: str, *, concept: str | None = None, category: str | None = "caption",
+                   source: str | None = None) -> Conversation:
+    """The record of one caption; the question is asked in its language."""
+    return asked_record(id, picture, DESCRIBE["zh" if HAN.search(caption) else "en"], caption, concept=concept,
+                        category=category, source=source)
+
+
+def asked_record(id: str, picture: str, question: str, answer: str, *, concept: str | None = None,
+                 category: str | None = None, source: str | None = None) -> Conversation:
+    """A question about a picture, and its answer."""
+    parts = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
+    return Conversation(id, [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}],
+                        category=category, source=source, concept=concept)

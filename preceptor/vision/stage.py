@@ -1,0 +1,130 @@
+"""The stage `vision`: any system that sees learns from pictures with texts, in the one training loop."""
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.data.batches import IGNORE, Batch, Example
+from preceptor.data.jsonl import read_jsonl
+from preceptor.data.pictures.augment import Augmentation
+from preceptor.data.pictures.batches import Pair, PictureBatches
+from preceptor.data.pictures.store import Pictures
+from preceptor.data.records import IMAGE, Conversation, image_urls
+from preceptor.learn.fit import fit
+from preceptor.models.causal import model_folder, parameter_count
+from preceptor.models.trainable import train_only, weights_hash
+from preceptor.run.errors import UserError
+from preceptor.run.machine import device
+from preceptor.run.step import Step
+from preceptor.tokenizer.chat import encode_conversation, load_tokenizer
+from preceptor.vision.keep import load_system, save_system, system_class
+from preceptor.vision.system import System
+
+
+def run(step: Step) -> None:
+    """Read `pictures` (a step of the stage `pictures` or `emoji`) and `tokenizer`, or `start` to go on from; write
+    model/."""
+    options = step.options
+    if options.micro_batches != 1:
+        raise UserError("A loss over pairs couples all rows of a batch, so that a batch cannot be split.",
+                        f"Set {step.name}.micro_batches to 1; gradient_checkpointing saves memory.")
+    folder = step.input("pictures")
+    pictures = Pictures(folder)
+    system = begin(step, pictures.size).to(device())
+    learning = train_only(system, options.train)
+    frozen = weights_hash(system, learning)
+    pairs = read_pairs(system, pictures, read_jsonl(folder / "conversations.train.jsonl", Conversation), step)
+    batches = PictureBatches(pictures, pairs, rows=options.rows, steps=options.steps, seed=step.seed,
+                             pad=system.tokenizer.pad_token_id,
+                             augmentation=Augmentation.of(options.augment) if options.augment else None)
+    step.plan(parameters=parameter_count(system), learning=sum(system.get_parameter(name).numel() for name in learning),
+              pictures=len(pictures), pairs=len(pairs), optimiser_steps=options.steps, pairs_to_see=options.steps *
+              batches.rows, passes=options.steps * batches.rows / len(pairs))
+    fit(system, batches, weighed, options, folder=step.folder, log=step.log, progress=step.progress(options.steps))
+    if weights_hash(system, learning) != frozen:
+        raise AssertionError("weights that were frozen changed")
+    save_system(system, step.folder / "model")
+
+
+def begin(step: Step, size: int) -> System:
+    """The system with fresh weights; with `start`, the parts that both have are those of that one.
+
+    Raises:
+        UserError: it has no tokenizer, or shares no part with what it is to start from.
+    """
+    start = load_system(step.input("start")) if "start" in step.inputs else None
+    if start is None and "tokenizer" not in step.inputs:
+        raise UserError(f"Step '{step.name}' has no vocabulary.", "Add 'tokenizer' or 'start' to its needs.")
+    tokenizer = start.tokenizer if start else load_tokenizer(model_folder(step.input("tokenizer")))
+    if IMAGE not in tokenizer.get_vocab():
+        tokenizer.add_tokens([IMAGE], special_tokens=True)
+    torch.manual_seed(step.seed)
+    system = system_class(step.options.system)(step.options, tokenizer, size, dict(step.inputs))
+    if start:
+        _take_parts(step, system, start)
+    return system
+
+
+def _take_parts(step: Step, system: System, start: System) -> None:
+    """Copy the weights of every part that both systems have under one name; what is new is printed."""
+    own, taken = dict(system.named_children()), dict(start.named_children())
+    shared = [name for name in own if name in taken]
+    if not shared:
+        raise UserError(f"A {system.options.system} shares no part with the {start.options.system} that it is to "
+                        f"start from.", f"Its parts are {', '.join(own)}; those are {', '.join(taken)}.")
+    for name in shared:
+        try:
+            own[name].load_state_dict(taken[name].state_dict())
+        except RuntimeError as error:
+            raise UserError(f"The part '{name}' has another shape where '{step.name}' starts from: "
+                            f"{str(error).splitlines()[-1].strip()}", "Give both the same options.") from None
+    step.say(f"taken over: {', '.join(shared)}; fresh: {', '.join(name for name in own if name not in taken) or '-'}")
+
+
+def read_pairs(system: System, pictures: Pictures, conversations: list[Conversation], step: Step) -> list[Pair]:
+    """Conversations as what the system reads; what cannot be used is left out, counted and printed.
+
+    Rows belong together that have the same concept, or where none is named the same picture, and those of equal text.
+    """
+    if system.reads == "pictures":
+        return [Pair(number, Example(pictures.names[number], [0], [IGNORE]), number, 0)
+                for number in pictures.of_split("train")]
+    noted: Counter[str] = Counter()
+    concepts: dict[str, int] = {}
+    texts: dict[str, int] = {}
+    pairs = []
+    for conversation in conversations:
+        urls = image_urls(conversation.messages)
+        if len(urls) != 1 or urls[0] not in pictures.number:
+            noted["conversations without a picture, or with several, left out"] += 1
+            continue
+        example = _example(system, conversation)
+        if example is None:
+            noted["conversations longer than text_length left out"] += 1
+            continue
+        concept, text = conversation.concept or f"picture {urls[0]}", conversation.messages[-1]["content"]
+        pairs.append(Pair(pictures.number[urls[0]], example, concepts.setdefault(concept, len(concepts)),
+                          texts.setdefault(text, len(texts))))
+    for what, count in noted.items():
+        step.say(f"{count:,} {what}")
+    if not pairs:
+        raise UserError(f"Step '{step.name}' has no picture with a text to learn from.",
+                        "Look at what was left out above, and at left_out.jsonl of the step that read the pictures.")
+    return pairs
+
+
+def _example(system: System, conversation: Conversation) -> Example | None:
+    if system.reads == "captions":
+        return system.example(conversation.id, conversation.messages[-1]["content"])
+    example = encode_conversation(system.tokenizer, conversation)
+    return example if len(example.tokens) <= system.options.text_length else None
+
+
+def weighed(model: nn.Module, batch: Batch) -> tuple[Tensor, int, dict[str, Tensor]]:
+    """The weighted sum of the means of a system's objectives, as a sum over the rows of the batch."""
+    means = {name: total / count for name, (total, count) in model.losses(batch).items()}
+    loss = sum(model.weights.get(name, 1.0) * mean for name, mean in means.items())
+    return loss * batch.count, batch.count, {name: mean * batch.count for name, mean in means.items()}
+
+
