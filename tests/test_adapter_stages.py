@@ -33,7 +33,7 @@ STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "reward": ("preceptor.reward.stage", {"rows": 2}),
     "rlhf/dpo": ("preceptor.rlhf.rankings", {"rows": 2}),
     "rlhf/ilql": ("preceptor.rlhf.algorithms.ilql", {"rows": 2}),
-    "rlhf/ppo": ("preceptor.rlhf.stage", {"iterations": 1, "episodes": 4, "minibatches": 2, "max_tokens": 3}),
+    "rlhf/ppo": ("preceptor.rlhf.stage", {"iterations": 1, "episodes": 4, "minibatches": 2, "max_tokens": 3, "ema": 0.0}),
     "rlhf/best_of_n": ("preceptor.rlhf.selection", {"answers": 2, "max_tokens": 3, "rows": 2})}
 
 
@@ -45,14 +45,14 @@ def said(text: str) -> list[dict[str, str]]:
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny model, and a few records of each kind that say: answer `good`."""
     folder = tmp_path_factory.mktemp("records")
-    save_model(tiny_policy(), word_tokenizer(), folder / "model")
+    save_model(tiny_policy(num_hidden_layers=2), word_tokenizer(), folder / "model")
     prompts = [Prompt(f"p{n}", said(word)) for n, word in enumerate(WORDS[2:6])]
     write_jsonl(folder / "prompts.jsonl", prompts)
     write_jsonl(folder / "demonstrations.jsonl", [
         Conversation(one.id, [*one.messages, {"role": "assistant", "content": "good"}]) for one in prompts])
     (folder / "comparisons").mkdir()
     write_jsonl(folder / "comparisons" / "comparisons.train.jsonl", [
-        Comparison(one.id, one, [Response("good", "eos"), Response("bad", "eos")], shown=[0, 1], ranking=[[0], [1]])
+        Comparison(one.id, one, [Response("good", "eos"), Response("bad", "eos")], [[0], [1]], "l", "person")
         for one in prompts])
     (folder / "context.txt").write_text("good good")
     (folder / "reward").mkdir()
@@ -68,9 +68,9 @@ def goodness(prompt: Prompt, response: Response) -> float:
 
 
 def frozen(model: nn.Module) -> dict[str, str]:
-    """A hash of each parameter that does not learn."""
+    """A hash of each parameter that does not learn; ILQL's slow copy of Q follows what learns."""
     return {name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()
-            for name, value in model.named_parameters() if not value.requires_grad}
+            for name, value in model.named_parameters() if not value.requires_grad and not name.startswith("target.")}
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_the_frozen_weights_stay_and_what_is_saved_is_what_was_trained(
         torch.testing.assert_close(states(network), states(base), atol=1e-6, rtol=1e-5)
     if kind == "lora":
         own = (load_scalar if is_scalar(folder) else load_causal)(folder / "adapter")
-        assert torch.equal(states(own), states(network))
+        torch.testing.assert_close(states(own), states(network), atol=1e-6, rtol=1e-5)
 
 
 def test_what_cannot_go_with_a_soft_prompt_is_refused(trained: Callable[..., Any]) -> None:

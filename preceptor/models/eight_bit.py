@@ -28,7 +28,7 @@ def quantise_base(model: nn.Module, maps: list[str]) -> None:
         quantize_(model, Int8WeightOnlyConfig(), filter_fn=lambda module, name: id(module) in chosen)
     except (ImportError, RuntimeError, NotImplementedError) as error:
         raise UserError(f"This machine cannot hold a base in 8 bits: {str(error).splitlines()[0]}",
-                        "Run: pip install 'preceptor[lora]', or set base_bits to 32.") from None
+                        "Run: pip install 'preceptor[quantise]', or set base_bits to 32.") from None
 
 
 def dense(weight: Any) -> Tensor:

@@ -45,9 +45,12 @@ def test_plain_peft_and_we_open_it_and_it_is_what_was_trained(family: str, tmp_p
     from peft import AutoPeftModelForCausalLM, PeftModel
     model, folder = adapted(tmp_path, family), tmp_path / "tuned" / "adapter"
     ours = load_causal(folder)
-    assert carries_adapter(ours) and torch.equal(ours(TOKENS).logits, model(TOKENS).logits)
+    assert carries_adapter(ours) and ours.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in ours.state_dict().items())
     plain = PeftModel.from_pretrained(load_causal(tmp_path / "base"), folder)
-    assert torch.equal(plain(input_ids=TOKENS).logits, model(TOKENS).logits)
+    assert all(torch.equal(value, model.state_dict()[name.removeprefix("base_model.model.")])
+               for name, value in plain.state_dict().items())
+    torch.testing.assert_close(plain(input_ids=TOKENS).logits, model(TOKENS).logits, atol=1e-6, rtol=1e-5)
     found = AutoPeftModelForCausalLM.from_pretrained(folder)(input_ids=TOKENS).logits
     torch.testing.assert_close(found[..., :11], model(TOKENS).logits, atol=1e-5, rtol=0)  # it adds rows for all tokens
     merged = load_causal(tmp_path / "tuned")
@@ -86,7 +89,8 @@ def test_a_reward_models_head_goes_with_its_adapter(tmp_path: Path) -> None:
             plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=1)
             theirs = PeftModel.from_pretrained(plain, folder).eval()(
                 input_ids=TOKENS, attention_mask=torch.ones_like(TOKENS)).logits
-        assert torch.equal(loaded, ours) and again.config.preceptor_offset == 0.5
+        torch.testing.assert_close(loaded, ours, atol=1e-6, rtol=1e-5)
+        assert torch.equal(again.score.weight, model.score.weight) and again.config.preceptor_offset == 0.5
         torch.testing.assert_close(theirs[0, 0], ours[0, -1], atol=1e-5, rtol=0)
     with pytest.raises(UserError, match="carries an adapter"):
         save_model(moved(_prompted(tmp_path / "base")), word_tokenizer(), tmp_path / "soft")

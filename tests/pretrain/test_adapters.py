@@ -1,7 +1,7 @@
-"""Adapters in pretraining: a base that goes up or down learns from each kind to go up, and nothing else moves.
+"""Adapters in pretraining: a base that repeats any word learns from each kind to say one of them, and no weight moves.
 
-The base has seen the seven words in order, in a circle, upwards and downwards alike: behind the first word of a text
-the second is a toss-up, and all others follow. Whoever learns from texts that go up can gain that one bit.
+The base has seen texts that say one of seven words again and again: the first is a toss-up, the others follow. Whoever
+learns from texts of one word can gain the log2(7) bits of the first, and loses them where another word comes.
 """
 
 import hashlib
@@ -30,13 +30,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "p_tuning": {"adapter": "p_tuning", "prompt_tokens": 4, "context": 20, "learning_rate": 2e-2},
     "eight_bit": {"adapter": "lora", "lora_rank": 2, "learning_rate": 2e-2, "base_bits": 8}}
 SHAPE = {"width": 32, "layers": 1, "heads": 2, "feed_forward": 64, "initialisation": "xavier"}
-TINY = {"context": 24, "rows": 4, "precision": "fp32", "log_every": 1, "evaluate_every": 1000, "checkpoint_every": 10,
+TINY = {"context": 24, "rows": 4, "precision": "fp32", "log_every": 1, "evaluate_every": 1000, "checkpoint_every": 8,
         "warmup": 0.1, "weight_decay": 0.0}
 
 
-def walks(step: int) -> list[Document]:
-    return [Document(" ".join(WORDS[(start + step * place) % 7] for place in range(6)), id=f"{step} {start}",
-                     source="up" if step == 1 else "down") for start in range(7)]
+def repeated(*words: str) -> list[Document]:
+    return [Document(" ".join([word] * 4), id=word, source="wanted" if word == WORDS[0] else "rest") for word in words]
 
 
 def run(folder: Path, inputs: dict[str, Path], **options: Any) -> Step:
@@ -49,14 +48,14 @@ def run(folder: Path, inputs: dict[str, Path], **options: Any) -> Step:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("walks")
+    folder = tmp_path_factory.mktemp("repeated")
     word_tokenizer().save_pretrained(folder / "tokenizer" / "model")
-    write_jsonl(folder / "both.jsonl", walks(1) + walks(-1))
-    write_jsonl(folder / "up.jsonl", walks(1))
+    write_jsonl(folder / "both.jsonl", repeated(*WORDS))
+    write_jsonl(folder / "wanted.jsonl", repeated(WORDS[0]))
     torch.manual_seed(0)
     base = run(folder / "base", {"corpus": folder / "both.jsonl", "tokenizer": folder / "tokenizer"}, **SHAPE,
-               steps=120, learning_rate=1e-2)
-    return {"model": base.folder, "corpus": folder / "up.jsonl", "validation": folder / "both.jsonl"}
+               steps=60, learning_rate=1e-2)
+    return {"model": base.folder, "corpus": folder / "wanted.jsonl", "validation": folder / "both.jsonl"}
 
 
 def frozen(model: torch.nn.Module) -> str:
@@ -70,7 +69,7 @@ def frozen(model: torch.nn.Module) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_learns_the_direction_and_resumes_to_the_same_bits(
+def test_each_kind_learns_the_word_and_resumes_to_the_same_bits(
         kind: str, inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from preceptor.learn import fit as loop
     if kind == "eight_bit":
@@ -84,24 +83,24 @@ def test_each_kind_learns_the_direction_and_resumes_to_the_same_bits(
 
     monkeypatch.setattr(stage, "fit", watched)
     torch.manual_seed(1)
-    whole = run(tmp_path / "whole", inputs, steps=40, **KINDS[kind])
+    whole = run(tmp_path / "whole", inputs, steps=24, **KINDS[kind])
     model, before = seen[0]
     assert frozen(model) == before
     learned = read_json(whole.folder / "learned.json")
-    assert learned["bits_per_byte"]["up"]["change"] < -0.1 and learned["bits_per_byte"]["down"]["change"] > 0.1
+    assert learned["bits_per_byte"]["wanted"]["change"] < -0.4 and learned["bits_per_byte"]["rest"]["change"] > 0.1
     assert 0 < learned["learned_weights"] < learned["weights"] / 2
 
     def dying(*arguments: Any) -> Any:
         left.pop()
         return one_step(*arguments)
 
-    left = [None] * 25
+    left = [None] * 13
     with monkeypatch.context() as patch, pytest.raises(IndexError):
         patch.setattr(loop, "take_gradients", dying)
         torch.manual_seed(1)
-        run(tmp_path / "stopped", inputs, steps=40, **KINDS[kind])
+        run(tmp_path / "stopped", inputs, steps=24, **KINDS[kind])
     torch.manual_seed(2)  # what is drawn anew for a fresh adapter is not what is gone on with
-    stopped = run(tmp_path / "stopped", inputs, steps=40, **KINDS[kind])
+    stopped = run(tmp_path / "stopped", inputs, steps=24, **KINDS[kind])
     assert hash_path(stopped.folder / "model") == hash_path(whole.folder / "model")
     loaded = load_causal(whole.folder / "model")
     assert carries_adapter(loaded) == (kind in ("prompt", "p_tuning"))
