@@ -33,7 +33,8 @@ STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "reward": ("preceptor.reward.stage", {"rows": 2}),
     "rlhf/dpo": ("preceptor.rlhf.rankings", {"rows": 2}),
     "rlhf/ilql": ("preceptor.rlhf.algorithms.ilql", {"rows": 2}),
-    "rlhf/ppo": ("preceptor.rlhf.stage", {"iterations": 1, "episodes": 4, "minibatches": 2, "max_tokens": 3, "ema": 0.0}),
+    "rlhf/ppo": ("preceptor.rlhf.stage",
+                 {"iterations": 1, "episodes": 4, "minibatches": 2, "max_tokens": 3, "ema": 0.0}),
     "rlhf/best_of_n": ("preceptor.rlhf.selection", {"answers": 2, "max_tokens": 3, "rows": 2})}
 
 

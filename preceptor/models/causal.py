@@ -85,8 +85,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
     from transformers import AutoConfig
     try:
         base = adapter_base(source)
-        config = without_dropout(AutoConfig.from_pretrained(
-            source if base is None or (Path(source) / "config.json").exists() else base))
+        config = without_dropout(AutoConfig.from_pretrained(source))
         config = change(config) if change else config
         network = kind._model_mapping.get(type(config), None) if hasattr(kind, "_model_mapping") else kind
         if network is None:

@@ -211,6 +211,6 @@ def test_token_shards_train_to_the_bits_that_documents_train_to_and_resume_there
     assert len({hash_path(step.folder / "model") for step in (*steps, stopped)}) == 1
     assert logged(steps[0])[0]["plan"] == logged(steps[1])[0]["plan"]
     with pytest.raises(UserError, match="another vocabulary"):
-        stage.run(make("foreign", {**inputs, "corpus": tmp_path / "foreign"}, steps=1))
+        stage.run(make("misread", {**inputs, "corpus": tmp_path / "foreign"}, steps=1))
     with pytest.raises(UserError, match="tells an empty document"):
         stage.run(make("masked", mapped, steps=1, family="bert"))
