@@ -2,14 +2,15 @@
 
 from torch import Tensor
 
-from preceptor.data.batches import Batch, Example, Layout
+from preceptor.data.batches import Batch, Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches, ramped_rows
 from preceptor.data.records import Document
 from preceptor.data.token_shards import Mapped
 from preceptor.generate.continuation import continuations
 from preceptor.learn.degeneration import degeneration_terms
-from preceptor.learn.fit import Loss, Term, fit
+from preceptor.learn.fit import Loss, fit
+from preceptor.learn.replay import replay_terms
 from preceptor.learn.zeros import keep_zeros
 from preceptor.models.adapters import adapter_off
 from preceptor.models.attention import packs
@@ -64,7 +65,8 @@ def train(step: Step, begun: Start) -> None:
             return None
         return flat(held_out.measure())
 
-    terms = _replay(step, begun, loss, layout, length)
+    terms = replay_terms(step, lambda: _examples(step, begun, "replay"), loss, length=length,
+                         pad=begun.tokenizer.pad_token_id, steps=options.steps, layout=layout)
     terms += degeneration_terms(options, examples, begun.tokenizer, continuations, rows=options.rows,
                                 context=options.context, total=options.steps, seed=step.seed)
     keep_zeros(step, begun.model)
@@ -76,26 +78,6 @@ def train(step: Step, begun: Start) -> None:
         with adapter_off(begun.model):
             assert options.adapter == "none" or held_out.measure() == before, "the frozen weights have changed"
         report(step, begun.model, before, held_out.measure())
-
-
-def _replay(step: Step, begun: Start, loss: Loss, layout: Layout | None, length: int) -> list[Term]:
-    """A further loss on documents like those that the model was trained on before, so that it forgets less.
-
-    With a share r of replay the step's gradient is that of (1 - r)·corpus + r·replay, up to a factor that Adam and
-    clipping take out; rows are dealt in the same proportion.
-    """
-    if "replay" not in step.inputs:
-        if step.options.replay_share != type(step.options).replay_share:
-            raise UserError(f"'{step.name}.replay_share' is for a step with the input 'replay'.", "Leave it out.")
-        return []
-    share = step.options.replay_share
-    if not 0 < share < 1:
-        raise UserError(f"A replay share of {share} is not between 0 and 1.", "Give a share, such as 0.25.")
-    ratio = share / (1 - share)
-    batches = PackedBatches(_examples(step, begun, "replay"), rows=max(1, round(step.options.rows * ratio)),
-                            length=length, pad=begun.tokenizer.pad_token_id, seed=step.seed + 1,
-                            steps=step.options.steps, layout=layout)
-    return [Term("replay", batches, loss, ratio)]
 
 
 def _examples(step: Step, begun: Start, name: str) -> list[Example] | Mapped:

@@ -89,7 +89,7 @@ STAGES: dict[str, Stage | Choice] = {
                       ("corpus",), ("tokenizer", "model", "validation", "teacher", "replay"), spread=True),
     "adopt": Stage("preceptor.pretrain.options:AdoptOptions", "preceptor.pretrain.adopt:run", (), ("model",)),
     "sft": Stage("preceptor.sft.options:SftOptions", "preceptor.sft.stage:run",
-                 ("model", "demonstrations"), ("validation", "teacher"), spread=True),
+                 ("model", "demonstrations"), ("validation", "teacher", "replay"), spread=True),
     "context_distillation": Stage("preceptor.sft.options:DistillationOptions", "preceptor.sft.distil:run",
                                   ("model", "prompts"), ("context",)),
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",

@@ -33,6 +33,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Threads that compute: one a processor, or as many as OMP_NUM_THREADS says.
+
+    More threads than processors wait for each other at every small operation.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(asked), cores()) if asked.isdecimal() and int(asked) else cores()
+
+
 def prepare(seed: int) -> None:
     """Make the process ready to train: allocator, threads, deterministic algorithms, seeded generators."""
     import torch
@@ -41,7 +50,7 @@ def prepare(seed: int) -> None:
     logging.disable_progress_bar()  # a bar for each model loaded or saved would drown our own progress
 
     tune_allocator()
-    torch.set_num_threads(cores())
+    torch.set_num_threads(threads())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     torch.use_deterministic_algorithms(True)
     # Filling every fresh tensor against reads of uninitialised memory costs time and guards nothing of ours.

@@ -19,6 +19,9 @@ class SftOptions(LanguageOptions, AdapterOptions):
     """Tokens in a packed row, and the longest demonstration that is used; 0 takes the model's context."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW, for the small network of the village; models of 100M weights and more want 1e-5."""
+    replay_share: float = 0.1
+    """Share of each optimiser step's gradient that comes from the documents of the input `replay`, where there are any
+    (InstructGPT, appendix C.3: 10 % of pretraining text, found helpful for PPO)."""
 
 
 @dataclass(frozen=True, kw_only=True)

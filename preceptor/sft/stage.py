@@ -2,12 +2,13 @@
 
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
-from preceptor.data.records import Conversation
+from preceptor.data.records import Conversation, Document
 from preceptor.generate.continuation import continuations
 from preceptor.learn.adapting import adapt
 from preceptor.learn.degeneration import degeneration_terms
 from preceptor.learn.fit import fit
-from preceptor.learn.language import language_objective, load_teacher
+from preceptor.learn.language import language_loss, language_objective, load_teacher
+from preceptor.learn.replay import replay_terms
 from preceptor.learn.zeros import keep_zeros
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.dropout import residual_dropout
@@ -15,11 +16,11 @@ from preceptor.run.errors import UserError
 from preceptor.run.step import Step
 from preceptor.sft.answers import answer_examples, answer_likelihood
 from preceptor.sft.epochs import copy_model, epoch_folder
-from preceptor.tokenizer.chat import load_tokenizer
+from preceptor.tokenizer.chat import encode_document, load_tokenizer
 
 
 def run(step: Step) -> None:
-    """Read `model` and `demonstrations` (and `validation`); write epoch-01/, epoch-02/, ... and model/, the last."""
+    """Read `model`, `demonstrations` (and `validation`, `replay`); write epoch-01/, ... and model/, the last."""
     options = step.options
     source = model_folder(step.input("model"))
     tokenizer, model = load_tokenizer(source), load_causal(source)
@@ -54,6 +55,9 @@ def run(step: Step) -> None:
 
     terms = degeneration_terms(options, examples, tokenizer, continuations, rows=options.rows, context=length,
                                total=batches.total, seed=step.seed)
+    terms += replay_terms(step, lambda: [encode_document(tokenizer, document) for document
+                                         in read_jsonl(step.input("replay"), Document)],
+                          language_loss, length=length, pad=tokenizer.pad_token_id, steps=batches.total)
     objective = language_objective(options, load_teacher(step))
     keep_zeros(step, model)
     with residual_dropout(model, options.dropout):

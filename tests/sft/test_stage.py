@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from preceptor.data.jsonl import read_jsonl
-from preceptor.data.records import Conversation, Prompt
+from preceptor.data.jsonl import read_jsonl, write_jsonl
+from preceptor.data.records import Conversation, Document, Prompt
+from preceptor.learn.language import total_nats
 from preceptor.models.causal import load_causal
 from preceptor.run.errors import UserError
 from preceptor.run.files import hash_path
@@ -16,7 +17,7 @@ from preceptor.run.log import read_log
 from preceptor.run.step import Step
 from preceptor.sft import stage
 from preceptor.sft.options import SftOptions
-from preceptor.tokenizer.chat import encode_prompt, load_tokenizer
+from preceptor.tokenizer.chat import encode_document, encode_prompt, load_tokenizer
 
 SHORT = {"epochs": 3, "rows": 1, "length": 32, "checkpoint_every": 4, "log_every": 1}
 
@@ -53,6 +54,25 @@ def test_the_model_of_every_epoch_is_kept(make_step: Callable[..., Step], inputs
     assert hash_path(step.folder / "model") == hash_path(folders[-1])
     assert [line["epoch"] for line in logged(step).values() if "epoch" in line] == [1, 2, 3]
     assert {path.name for path in step.folder.iterdir()} == {"epoch-01", "epoch-02", "epoch-03", "model", "checkpoints"}
+
+
+def test_replayed_text_is_not_forgotten(make_step: Callable[..., Step], inputs: dict[str, Path],
+                                        tmp_path: Path) -> None:
+    """Beside the demonstrations one document is learned by heart; as often without it, the model knows less of it."""
+    corpus = tmp_path / "corpus.jsonl"
+    write_jsonl(corpus, [Document("bado kemi lona giru dado femi", "d", "t", "en", "CC0")])
+    nats = {}
+    plain = SftOptions(epochs=12, rows=1, length=32, dropout=0.0, learning_rate=1e-2)
+    for name, more in (("alone", {}), ("replayed", {"replay": corpus})):
+        step = make_step(name, {**inputs, **more}, plain)
+        stage.run(step)
+        model, tokenizer = load_causal(step.folder / "model").eval(), load_tokenizer(step.folder / "model")
+        example = encode_document(tokenizer, read_jsonl(corpus, Document)[0])
+        nats[name], _ = total_nats(model, [example], rows=1, length=32, pad=tokenizer.pad_token_id)
+        assert ("replay_loss" in logged(step)[1]) == bool(more)
+    assert nats["replayed"] < nats["alone"] / 4
+    with pytest.raises(UserError, match="replay"):
+        stage.run(make_step("none", inputs, SftOptions(**SHORT, replay_share=0.5)))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen2"])
