@@ -1,6 +1,7 @@
 """The labelling server under load: simulated labelers who rank over HTTP, and a server that is killed meanwhile.
 
-    python benchmarks/labelling_load.py --database URL_OR_PATH --labelers N [--seconds 120] [--kill] [--json] [--quick]
+    python benchmarks/labelling_load.py --database URL|PATH|postgresql --labelers N [--seconds 120] [--kill]
+        [--json] [--quick]
 
 Starts the server in a process of its own over an empty store, with enough items that each labeler has one at any time.
 Each labeler has a session, submits a ranking every 5 seconds and takes the next item from the answer, over one
@@ -24,8 +25,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
+
+from postgresql import server as postgresql_server
 
 from preceptor.data.records import Prompt, Response
 from preceptor.feedback.accounts import open_session, session_of
@@ -135,6 +139,8 @@ def measure(place: str, labelers: int, seconds: float, kill: bool) -> dict[str, 
     kept = list(comparisons(store))
     store.close()
     done = [label for one in people for label in one.done]
+    if not done:
+        raise SystemExit("No ranking was acknowledged in this time: give more --seconds.")
     times = sorted(seconds for one in people for seconds in one.times)
     pairs = Counter((one.labeler, one.prompt.id) for one in kept)
     return {"submitted": len(done), "lost": len(set(done) - {one.id for one in kept}),
@@ -146,7 +152,8 @@ def measure(place: str, labelers: int, seconds: float, kill: bool) -> dict[str, 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", help="PostgreSQL URL or path of an empty store (default: a SQLite file)")
+    parser.add_argument("--database", help="PostgreSQL URL or path of an empty store, or postgresql: a server that is "
+                                           "started for this (default: a SQLite file)")
     parser.add_argument("--labelers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--kill", action="store_true", help="kill the server half-way and start it again")
@@ -154,8 +161,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="20 seconds, ten labelers at most")
     options = parser.parse_args()
     labelers, seconds = (min(10, options.labelers), 20.0) if options.quick else (options.labelers, options.seconds)
-    with tempfile.TemporaryDirectory() as folder:
-        place = options.database or str(Path(folder) / "load.sqlite")
+    with ExitStack() as stack:
+        place = options.database or str(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "load.sqlite")
+        if place == "postgresql":
+            place = stack.enter_context(postgresql_server(durable=True))
         figures = measure(place, labelers, seconds, options.kill)
     print(json.dumps(figures) if options.json else json.dumps(figures, indent=2))
     return 1 if figures["lost"] or figures["doubled"] else 0

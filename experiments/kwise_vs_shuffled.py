@@ -15,10 +15,7 @@ with two. After 1, 2 and 4 passes:
 The plot shows the loss on held-out pairs over the passes.
 """
 
-import argparse
-import json
 import math
-import sys
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -26,20 +23,18 @@ from statistics import fmean
 from typing import Any
 
 import yaml
-from foundation import folder_of, foundation
+from foundation import asked, folder_of, foundation, html_page, legend, over_seeds, run_script, told
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.ranked import HELD_OUT
 from preceptor.data.records import Comparison
-from preceptor.metrics.intervals import interval_over_seeds
 from preceptor.metrics.rankings import accuracy
 from preceptor.models.rewards import load_reward
 from preceptor.recipe.load import load_recipe
 from preceptor.recipe.runner import run_recipe
 from preceptor.report.figures import Line, line_chart
 from preceptor.reward.measure import score_comparisons
-from preceptor.run.errors import UserError
-from preceptor.run.files import write_json, write_text
+from preceptor.run.files import write_text
 
 PASSES = (1, 2, 4)
 LAYOUTS = ("kwise", "pairs")
@@ -112,11 +107,6 @@ def one_seed(out: Path, seed: int, passes: Sequence[int], quick: bool) -> dict[s
             for layout in LAYOUTS for count in passes}
 
 
-def over_seeds(values: Sequence[float]) -> dict[str, float]:
-    """Mean and interval; of a single seed the mean alone."""
-    return interval_over_seeds(values).to_dict() if len(values) > 1 else {"mean": values[0], "n": 1}
-
-
 def collected(seeds: Sequence[dict[str, dict[str, float]]], passes: Sequence[int]) -> dict[str, Any]:
     rows = [{"layout": layout, "passes": count,
              **{name: over_seeds([seed[f"{layout}_{count}"][name] for seed in seeds]) for name in FIGURES}}
@@ -134,9 +124,8 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-STYLE = """body {max-width: 44em; margin: 2em auto; font: 16px sans-serif} text {font-size: 11px}
-.line {fill: none; stroke-width: 2} .grid {stroke: #ccc} .tone-0 {stroke: #3b6fb6; color: #3b6fb6}
-.tone-1 {stroke: #b65c3b; color: #b65c3b}"""
+STYLE = ".line {fill: none; stroke-width: 2} .grid {stroke: #ccc}\n"
+COLOURS = ("#3b6fb6", "#b65c3b")
 
 
 def page(found: dict[str, Any]) -> str:
@@ -146,30 +135,17 @@ def page(found: dict[str, Any]) -> str:
         rows = [row for row in found["rows"] if row["layout"] == layout]
         lines.append(Line(layout, [(row["passes"], row["valid_nats"]["mean"]) for row in rows],
                           [(one["low"], one["high"]) for row in rows if "low" in (one := row["valid_nats"])]))
-    names = ", ".join(f'<span class="tone-{n}">{line.name}</span>' for n, line in enumerate(lines))
-    return (f"<!doctype html><meta charset=utf-8><title>Pairs by prompt or shuffled</title><style>{STYLE}</style>"
-            f"<h1>Loss on held-out pairs, in nats, by passes</h1>{line_chart(lines)}<p>{names}</p>"
-            f"<pre>{table(found)}</pre>")
+    return html_page("Pairs by prompt or shuffled", "Loss on held-out pairs, in nats, by passes",
+                     line_chart(lines) + legend(lines), table(found), STYLE,
+                     [f"stroke: {tone}; color: {tone}" for tone in COLOURS])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/kwise_vs_shuffled"))
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--quick", action="store_true", help="one small world, one pass")
-    options = parser.parse_args()
-    seeds, passes = ([options.seeds[0]], PASSES[:1]) if options.quick else (options.seeds, PASSES)
-    found = collected([one_seed(options.out, seed, passes, options.quick) for seed in seeds], passes)
-    write_json(options.out / "kwise_vs_shuffled.json", found)
-    write_text(options.out / "kwise_vs_shuffled.html", page(found))
-    print(table(found), file=sys.stderr)
-    print(json.dumps(found) if options.json else json.dumps(found, indent=2))
+    options = asked(__doc__, "kwise_vs_shuffled", "one small world, one pass")
+    passes = PASSES[:1] if options.quick else PASSES
+    found = collected([one_seed(options.out, seed, passes, options.quick) for seed in options.seeds], passes)
+    told(found, options, "kwise_vs_shuffled", table(found), page(found))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"{error.cause}\n{error.cure}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

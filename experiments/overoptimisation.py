@@ -14,17 +14,14 @@ For each curve, averaged over seeds: `alpha`, `beta` and `r2` of d (alpha - beta
 highest gold and where it is, and the proxy's accuracy on held-out rankings by the oracle. The plots draw both over d.
 """
 
-import argparse
-import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
 import yaml
-from foundation import folder_of, foundation
+from foundation import asked, folder_of, foundation, html_page, legend, run_script, told
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.ranked import HELD_OUT
@@ -46,7 +43,6 @@ from preceptor.rlhf.batches import RolloutBatches
 from preceptor.rlhf.networks import Networks
 from preceptor.rlhf.options import PpoOptions
 from preceptor.rlhf.rollouts import Rollouts
-from preceptor.run.errors import UserError
 from preceptor.run.files import read_json, write_json, write_text
 from preceptor.run.log import Log, read_log
 from preceptor.run.progress import Progress
@@ -90,10 +86,10 @@ class Pool:
 
     def __init__(self, base: Path, prompts: int, answers: int, seed: int) -> None:
         folder = folder_of(base, "sft") / "model"
-        asked = read_jsonl(folder_of(base, "village") / "prompts.test.jsonl", Prompt)
-        self.others = asked[prompts:]
+        tested = read_jsonl(folder_of(base, "village") / "prompts.test.jsonl", Prompt)
+        self.others = tested[prompts:]
         """Prompts of the same kind, which no proxy has seen either."""
-        self.answers, self.prompts = answers, [prompt for prompt in asked[:prompts] for _ in range(answers)]
+        self.answers, self.prompts = answers, [prompt for prompt in tested[:prompts] for _ in range(answers)]
         sampling = Sampling(temperature=TEMPERATURE)
         decoder = LocalDecoder(load_causal(folder), load_tokenizer(folder))
         requests = [Request(prompt, sampling, seed * 1_000_003 + n) for n, prompt in enumerate(self.prompts)]
@@ -206,43 +202,28 @@ def table(found: dict[str, Any]) -> str:
 
 
 COLOURS = ("#3b6fb6", "#b65c3b", "#4d8f4d", "#8a5bb0", "#888833", "#338888")
-STYLE = """body {max-width: 44em; margin: 2em auto; font: 16px sans-serif} text {font-size: 11px}
-.line {fill: none; stroke-width: 2} .grid {stroke: #ccc}"""
+STYLE = ".line {fill: none; stroke-width: 2} .grid {stroke: #ccc}\n"
 
 
 def page(found: dict[str, Any]) -> str:
     """Gold and proxy over d, for each method and number of rankings, as a page that needs nothing else."""
-    style = STYLE + " ".join(f".tone-{n} {{stroke: {tone}; color: {tone}}}" for n, tone in enumerate(COLOURS))
     parts = []
     for method in ("best_of_n", "rl"):
         for count in sorted({row["rankings"] for row in found["rows"]}):
             rows = [row for row in found["rows"] if (row["method"], row["rankings"]) == (method, count)]
             lines = [Line(f"{kind}, width {row['width']}", sorted((p["d"], p[kind]) for p in row["points"]))
                      for row in rows for kind in ("gold", "proxy")]
-            names = ", ".join(f'<span class="tone-{n}">{line.name}</span>' for n, line in enumerate(lines))
-            parts.append(f"<h2>{method}, {count} rankings, over d</h2>{line_chart(lines)}<p>{names}</p>")
-    return (f"<!doctype html><meta charset=utf-8><title>Over-optimisation</title><style>{style}</style>"
-            f"<h1>Gold and proxy reward</h1>{''.join(parts)}<pre>{table(found)}</pre>")
+            parts.append(f"<h2>{method}, {count} rankings, over d</h2>{line_chart(lines)}{legend(lines)}")
+    return html_page("Over-optimisation", "Gold and proxy reward", "".join(parts), table(found), STYLE,
+                     [f"stroke: {tone}; color: {tone}" for tone in COLOURS])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/overoptimisation"))
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--quick", action="store_true", help="one small world, two sizes, four iterations")
-    options = parser.parse_args()
-    size, seeds = (QUICK, options.seeds[:1]) if options.quick else (FULL, options.seeds)
-    found = collected([one_seed(options.out, seed, size, options.quick) for seed in seeds], size)
-    write_json(options.out / "overoptimisation.json", found)
-    write_text(options.out / "overoptimisation.html", page(found))
-    print(table(found), file=sys.stderr)
-    print(json.dumps(found) if options.json else json.dumps(found, indent=2))
+    options = asked(__doc__, "overoptimisation", "one small world, two sizes, four iterations")
+    size = QUICK if options.quick else FULL
+    found = collected([one_seed(options.out, seed, size, options.quick) for seed in options.seeds], size)
+    told(found, options, "overoptimisation", table(found), page(found))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"{error.cause}\n{error.cure}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -17,29 +17,25 @@ three also by what the fine-tuned model knows (it was right in at least half, in
 `win_rate` is against the fine-tuned model by the oracle. Intervals of 95 % are over seeds, each a world of its own.
 """
 
-import argparse
-import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import yaml
-from foundation import folder_of, foundation
+from foundation import asked, folder_of, foundation, html_page, legend, over_seeds, run_script, told
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Comparison, Conversation, Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
-from preceptor.metrics.intervals import interval_over_seeds, win_rate
+from preceptor.metrics.intervals import win_rate
 from preceptor.models.causal import load_causal
 from preceptor.models.rewards import Program, find_function
 from preceptor.recipe.load import load_recipe
 from preceptor.recipe.runner import run_recipe
 from preceptor.report.figures import Line, line_chart
-from preceptor.run.errors import UserError
 from preceptor.run.files import write_json, write_text
 from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.village.oracle import Oracle
@@ -64,9 +60,9 @@ def answered(folder: Path, prompts: Sequence[Prompt], samples: int, seed: int) -
 
 def knowledge(oracle: Oracle, folder: Path, prompts: Sequence[Prompt], samples: int, seed: int) -> dict[str, str]:
     """What the model knows of each question, by how often its own answers are right."""
-    asked = [prompt for prompt in prompts if oracle.task(prompt).question]
-    answers, found = answered(folder, asked, samples, seed), {}
-    for number, prompt in enumerate(asked):
+    questions = [prompt for prompt in prompts if oracle.task(prompt).question]
+    answers, found = answered(folder, questions, samples, seed), {}
+    for number, prompt in enumerate(questions):
         own = answers[number * samples:(number + 1) * samples]
         right = fmean(oracle.judge(prompt, answer.text).outcome == "correct" for answer in own)
         found[prompt.id] = "known" if right >= 0.5 else "unsure" if right else "unknown"
@@ -175,11 +171,6 @@ def one_seed(out: Path, seed: int, size: dict[str, int], quick: bool) -> dict[st
     return found
 
 
-def over_seeds(values: Sequence[float]) -> dict[str, float]:
-    """Mean and interval; of a single seed the mean alone."""
-    return interval_over_seeds(values).to_dict() if len(values) > 1 else {"mean": values[0], "n": 1}
-
-
 def collected(seeds: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
     names = ("sft", *METHODS)
     return {"seeds": len(seeds), "rows": [
@@ -197,39 +188,25 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-STYLE = """body {max-width: 60em; margin: 2em auto; font: 16px sans-serif} text {font-size: 11px}
-.line {fill: none; stroke: none} .grid {stroke: #ccc} .dot {fill: currentColor} .bar {stroke: currentColor}"""
+STYLE = """body {max-width: 60em} .line {fill: none; stroke: none} .grid {stroke: #ccc}
+.dot {fill: currentColor} .bar {stroke: currentColor}
+"""
 COLOURS = ("#888888", "#3b6fb6", "#b65c3b", "#4d8f4d", "#8a5bb0")
 
 
 def page(found: dict[str, Any]) -> str:
     """Correct answers over false assertions, a dot for each method, as a page that needs nothing else."""
     lines = [Line(row["method"], [(row["false"]["mean"], row["correct"]["mean"])]) for row in found["rows"]]
-    style = STYLE + " ".join(f".tone-{n} {{color: {tone}}}" for n, tone in enumerate(COLOURS))
-    names = ", ".join(f'<span class="tone-{n}">{line.name}</span>' for n, line in enumerate(lines))
-    return (f"<!doctype html><meta charset=utf-8><title>Why RL</title><style>{style}</style>"
-            f"<h1>Correct answers over false assertions, shares of questions</h1>{line_chart(lines)}<p>{names}</p>"
-            f"<pre>{table(found)}</pre>")
+    return html_page("Why RL", "Correct answers over false assertions, shares of questions",
+                     line_chart(lines) + legend(lines), table(found), STYLE, [f"color: {tone}" for tone in COLOURS])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/why_rl"))
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--quick", action="store_true", help="one small world, one iteration of PPO")
-    options = parser.parse_args()
-    size, seeds = (QUICK, options.seeds[:1]) if options.quick else (FULL, options.seeds)
-    found = collected([one_seed(options.out, seed, size, options.quick) for seed in seeds])
-    write_json(options.out / "why_rl.json", found)
-    write_text(options.out / "why_rl.html", page(found))
-    print(table(found), file=sys.stderr)
-    print(json.dumps(found) if options.json else json.dumps(found, indent=2))
+    options = asked(__doc__, "why_rl", "one small world, one iteration of PPO")
+    size = QUICK if options.quick else FULL
+    found = collected([one_seed(options.out, seed, size, options.quick) for seed in options.seeds])
+    told(found, options, "why_rl", table(found), page(found))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"{error.cause}\n{error.cure}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

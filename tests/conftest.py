@@ -1,11 +1,14 @@
-"""Shared fixtures: a tiny corpus, tiny recipes, and the folder of public data."""
+"""Shared fixtures: a tiny corpus, tiny recipes, the folder of public data, and both databases."""
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
+from benchmarks.postgresql import initdb, server
 from preceptor.data.jsonl import write_jsonl
 from preceptor.data.records import Document
 
@@ -53,3 +56,28 @@ steps:
                checkpoint_every: 5, evaluate_every: 15, log_every: 1}}
 """)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a database server of the session's own, on a socket in a folder that nobody else sees."""
+    if initdb() is None and "CI" in os.environ:
+        pytest.fail("no PostgreSQL here, and CI must test on it")
+    if initdb() is None:
+        pytest.skip("PostgreSQL is not installed: this test needs its initdb and pg_ctl")
+    with server(durable=False) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty store may be made, on each database in turn."""
+    if request.param == "sqlite":
+        return str(tmp_path / "feedback.sqlite")
+    url = request.getfixturevalue("postgresql")
+    name = f"t{abs(hash(request.node.nodeid))}"
+    engine = sql.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return url.replace("/postgres?", f"/{name}?")

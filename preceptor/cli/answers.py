@@ -1,12 +1,14 @@
 """Answers to be ranked, from any model that can be asked: a step of a run, a model folder, or a server."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Prompt, Response
-from preceptor.generate.decoder import Decoder, Request, Sampling
+from preceptor.feedback.pictures import with_pictures
+from preceptor.generate.decoder import Decoder, Request, Sampling, in_order
 from preceptor.run.errors import UserError
 from preceptor.run.manifest import step_folder
 from preceptor.run.progress import Progress
@@ -26,20 +28,18 @@ def asked_of(models: Sequence[str], run: Path, prompts: Path, samples: int,
     """
     if samples < 1:
         raise UserError(f"{samples} answers of each model are too few.", "Set --samples to 1 or more.")
-    asked = read_jsonl(prompts, Prompt)
+    asked = [with_pictures(prompt, prompts.parent) for prompt in read_jsonl(prompts, Prompt)]
     found: dict[str, dict[str, Response]] = {prompt.id: {} for prompt in asked}
     requests = [Request(prompt, Sampling(temperature=temperature, max_tokens=LONGEST), number * samples + again)
                 for number, prompt in enumerate(asked) for again in range(samples)]
     for model in models:
-        decoder = _decoder(model, run)
-        progress = Progress(model, len(requests), "answers")
-        answered = {}
-        for number, answer in decoder.generate(requests):
-            answered[number] = answer.response
-            progress.update(len(answered))
-        for number, request in enumerate(requests):
-            found[request.prompt.id].setdefault(answered[number].text, answered[number])
+        answers = in_order(_decoder(model, run), requests, Progress(model, len(requests), "answers"))
+        for request, answer in zip(requests, answers):
+            found[request.prompt.id].setdefault(answer.response.text, answer.response)
     several = [(prompt, list(found[prompt.id].values())) for prompt in asked if len(found[prompt.id]) > 1]
+    if len(several) < len(asked):
+        left_out = len(asked) - len(several)
+        print(f"{left_out:,} prompts are left out: all of their answers say the same.", file=sys.stderr)
     if not several:
         raise UserError("No prompt got two different answers.", "Name more models, or raise --samples.")
     return several

@@ -2,16 +2,23 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from preceptor.data.jsonl import write_jsonl
+from preceptor.data.jsonl import read_jsonl, write_jsonl
+from preceptor.data.records import Prompt
 from preceptor.feedback.assign import waiting
+from preceptor.feedback.audit import note
 from preceptor.feedback.formats import read_comparisons, write_comparisons
+from preceptor.feedback.labelers import account_name
 from preceptor.feedback.machines import rank_with
+from preceptor.feedback.pictures import with_pictures
 from preceptor.feedback.preferences import all_thumbs
 from preceptor.feedback.records import add_comparisons, add_items, comparisons, set_gold
 from preceptor.feedback.sources import fill_from_run, read_answers
 from preceptor.feedback.store import Store, open_store
+from preceptor.feedback.trials import add_trials
+from preceptor.feedback.writings import demonstrations, prompts
 from preceptor.run.errors import UserError
 from preceptor.web.options import WebOptions
 from preceptor.web.serve import LOCAL, serve
@@ -38,7 +45,7 @@ def label(options: argparse.Namespace) -> None:
         _fill(store, options)
         if options.judge:
             _judge(store, options)
-        if not (options.add or options.gold or options.judge or options.ask):
+        if not (options.add or options.gold or options.trials or options.judge or options.ask):
             _serve(store, str(place), options)
     finally:
         store.close()
@@ -51,16 +58,21 @@ def _fill(store: Store, options: argparse.Namespace) -> None:
         added = add_comparisons(store, found, who=WHO)
         print(f"{added:,} of {len(found):,} rankings are new.", file=sys.stderr)
     if options.gold:
-        known = read_comparisons(options.gold)
+        known = [replace(one, prompt=with_pictures(one.prompt, options.gold.parent))
+                 for one in read_comparisons(options.gold)]
         add_items(store, [(one.prompt, one.responses) for one in known], overlap=0, split="heldout", who=WHO)
         print(f"{set_gold(store, known, WHO):,} gold questions.", file=sys.stderr)
+    if options.trials:
+        delicate = [with_pictures(prompt, options.trials.parent) for prompt in read_jsonl(options.trials, Prompt)]
+        print(f"{add_trials(store, delicate, WHO):,} new prompts in the screening test.", file=sys.stderr)
     if options.ask or options.prompts:
         _ask(store, options)
     if options.answers:
-        asked = read_answers(options.answers)
+        asked = [(with_pictures(prompt, options.answers.parent), said)
+                 for prompt, said in read_answers(options.answers)]
         add_items(store, asked, overlap=options.overlap, who=WHO)
         print(f"{len(asked):,} prompts with {sum(len(said) for _, said in asked):,} answers.", file=sys.stderr)
-    elif not (options.add or options.gold or options.ask) and not waiting(store):
+    elif not (options.add or options.gold or options.trials or options.ask) and not waiting(store):
         print(f"{fill_from_run(store, options.run, options.overlap, WHO):,} prompts of {options.run}, "
               f"each for {options.overlap} labelers.", file=sys.stderr)
 
@@ -87,13 +99,18 @@ def _judge(store: Store, options: argparse.Namespace) -> None:
 
 
 def _export(store: Store, path: Path, format: str) -> None:
-    if format == "thumbs":
-        rows = write_jsonl(path, (one.row() for one in all_thumbs(store)))
-        print(f"{rows:,} rows in {path}.", file=sys.stderr)
-        return
-    done = write_comparisons(path, list(comparisons(store)), format)
-    lost = f"; {done['ties']:,} tied pairs have no place in this format" if done["ties"] else ""
-    print(f"{done['rows']:,} rows in {path}{lost}.", file=sys.stderr)
+    others = {"thumbs": lambda: (one.row() for one in all_thumbs(store)), "prompts": lambda: prompts(store),
+              "demonstrations": lambda: demonstrations(store)}
+    if format in others:
+        rows, lost = write_jsonl(path, others[format]()), ""
+    else:
+        done = write_comparisons(path, list(comparisons(store)), format)
+        rows, lost = done["rows"], ""
+        if done["ties"]:
+            lost = f"; {done['ties']:,} tied pairs have no place in this format"
+    with store.writing() as connection:
+        note(store, connection, account_name(), "exported", path.name, format=format, rows=rows)
+    print(f"{rows:,} rows in {path}{lost}.", file=sys.stderr)
 
 
 def _serve(store: Store, place: str, options: argparse.Namespace) -> None:

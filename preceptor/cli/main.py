@@ -9,6 +9,7 @@ from pathlib import Path
 
 from preceptor.cli.adapter import add_adapter_commands
 from preceptor.cli.data import add_data
+from preceptor.cli.see import add_see
 from preceptor.cli.serve import add_serve
 from preceptor.run.errors import UserError
 
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a recipe, or go on with a run")
     run.add_argument("recipe", help="name of a shipped recipe, or the path of a YAML file")
     run.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE)")
+    run.add_argument("--data", metavar="PATH", help="of a recipe whose first step reads your data: where they are")
     run.add_argument("--set", action="append", default=[], metavar="NAME.option=value", help="change an option")
     run.add_argument("--setting", action="append", default=[], metavar="NAME", help="apply a setting of the recipe")
     run.add_argument("--from", dest="again_from", metavar="NAME", help="redo this step and what depends on it")
@@ -94,13 +96,17 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="write a model as an ONNX graph, compared with PyTorch")
     export.add_argument("model", type=Path, help="folder of a step or of a model: causal, reward model or encoder")
-    export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the folder (or .gguf) to write")
+    export.add_argument("--llama-cpp", type=Path, metavar="FOLDER", help="of a .gguf: llama.cpp, whose converter runs")
+    export.add_argument("--numbers", default="f16", choices=("f32", "f16", "bf16", "q8_0"), help="of a .gguf (f16)")
     export.set_defaults(command=_export)
 
+    _add_shrink(commands)
     _add_label(commands)
     add_data(commands)
     add_serve(commands)
     add_adapter_commands(commands)
+    add_see(commands)
 
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
     actions = recipe.add_subparsers(required=True, metavar="ACTION")
@@ -165,6 +171,26 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
     tokenizer.set_defaults(command=_tune_tokenizer)
 
 
+def _add_shrink(commands: argparse._SubParsersAction) -> None:
+    shrink = commands.add_parser("shrink", help="prune, recover, quantise, export, weigh; ship what keeps a budget")
+    shrink.add_argument("model", type=Path, help="folder of a step or of a causal model")
+    shrink.add_argument("--text", type=Path, required=True, help="documents (.jsonl) to score weights and recover on")
+    shrink.add_argument("--validation", type=Path, required=True, help="documents on which perplexity is measured")
+    shrink.add_argument("--prompts", type=Path, help="prompts (.jsonl) whose answers are measured")
+    shrink.add_argument("--village", type=Path, metavar="FOLDER", help="of --prompts: the world whose oracle judges")
+    shrink.add_argument("--reward", type=Path, metavar="FOLDER", help="of --prompts: a reward that judges")
+    shrink.add_argument("--suite", type=Path, metavar="FILE", help="suite (.yaml) whose tasks are scored")
+    shrink.add_argument("--budget", nargs="+", default=[], metavar="FIGURE=LIMIT",
+                        help="perplexity=1.02 (the default), size=4, speed=3, memory=, score=, win_rate=, repetition=")
+    shrink.add_argument("--keep", type=float, default=0.75, help="feed-forward channels a pruned model keeps (0.75)")
+    shrink.add_argument("--whole", action="store_true", help="prune nothing")
+    shrink.add_argument("--set", action="append", default=[], metavar="NAME.option=value", help="of the recipe gate")
+    shrink.add_argument("--out", type=Path, default=Path("runs/shrink"), help="run folder (runs/shrink)")
+    shrink.add_argument("--to", type=Path, default=Path("shipped"), metavar="FOLDER", help="where the best goes")
+    shrink.add_argument("--json", action="store_true", help="print one JSON object of all figures")
+    shrink.set_defaults(command=_shrink)
+
+
 def _add_label(commands: argparse._SubParsersAction) -> None:
     label = commands.add_parser("label", help="rank answers in the browser, and move labels in and out")
     label.add_argument("run", type=Path, help="run folder, such as runs/demo; its labels are in RUN/feedback.sqlite")
@@ -178,6 +204,7 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--no-browser", action="store_true", help="print the link and open nothing")
     label.add_argument("--add", type=Path, metavar="FILE", help="add rankings from a JSONL or Parquet file, and end")
     label.add_argument("--gold", type=Path, metavar="FILE", help="add rankings held to be right as gold, and end")
+    label.add_argument("--trials", type=Path, metavar="FILE", help="add prompts to which candidates write, and end")
     label.add_argument("--ask", action="append", default=[], metavar="MODEL",
                        help="have a step, folder or server (URL#MODEL) answer --prompts, add the answers, and end")
     label.add_argument("--prompts", type=Path, metavar="FILE", help="of --ask: prompts (.jsonl)")
@@ -187,18 +214,20 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--as", dest="name", metavar="NAME", help="of --judge: the labeler's name (the folder's)")
     label.add_argument("--export", type=Path, metavar="FILE", help="write the rankings to a file, and end")
     label.add_argument("--format", default="comparisons",
-                       help="of --export: comparisons, parquet, ranked, pairs, or thumbs instead of rankings")
+                       help="of --export: comparisons, parquet, ranked, pairs; or, instead, thumbs, prompts, "
+                            "demonstrations")
     label.set_defaults(command=_label)
 
 
 def _run(options: argparse.Namespace) -> None:
-    from preceptor.recipe.load import load_recipe
-    recipe = load_recipe(options.recipe, options.setting, options.set)
+    from preceptor.recipe.load import data_change, load_recipe
+    sets = options.set if options.data is None else [data_change(options.recipe, options.data), *options.set]
+    recipe = load_recipe(options.recipe, options.setting, sets)
     from preceptor.recipe.runner import run_recipe
     folder = options.out or Path("runs") / recipe.name
     source = str(Path(options.recipe).resolve()) if Path(options.recipe).is_file() else options.recipe
     run_recipe(recipe, folder, options.again_from,
-               {"recipe": source, "settings": options.setting, "sets": options.set, "folder": str(Path.cwd()),
+               {"recipe": source, "settings": options.setting, "sets": sets, "folder": str(Path.cwd()),
                 "rounds": recipe.rounds})
     from preceptor.cli.report import print_report
     from preceptor.run.processes import leads
@@ -254,8 +283,16 @@ def _filter_repetition(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from preceptor.cli.export import export_model
-    export_model(options.model, options.to)
+    from preceptor.cli.export import export_gguf, export_model
+    if options.to.suffix == ".gguf":
+        export_gguf(options.model, options.to, options.llama_cpp, options.numbers)
+    else:
+        export_model(options.model, options.to)
+
+
+def _shrink(options: argparse.Namespace) -> None:
+    from preceptor.cli.shrink import shrink
+    shrink(options)
 
 
 def _label(options: argparse.Namespace) -> None:

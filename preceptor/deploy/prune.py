@@ -68,7 +68,7 @@ def run(step: Step) -> None:
                         "Give a corpus that is not empty, and at least one of calibration_rows.")
     step.plan(parameters=parameter_count(model), blocks=len(blocks(model)),
               calibration_tokens=sum(int((batch["segments"] != 0).sum()) for batch in batches))
-    measure = _measure(step, tokenizer)
+    measure = measure_of(step, tokenizer)
     said: dict[str, Any] = {"before": _said(model, measure)}
     if measure:
         write_json(step.folder / "sensitivity.json", sensitivity(model, batches, options, measure, step))
@@ -202,7 +202,7 @@ def _prune_in_place(model: nn.Module, block: nn.Module, options: PruneOptions, n
         sparsify(block, options, norms)
 
 
-def _measure(step: Step, tokenizer: Any) -> Callable[[nn.Module], float] | None:
+def measure_of(step: Step, tokenizer: Any) -> Callable[[nn.Module], float] | None:
     """Perplexity on the step's `validation`, where it has one."""
     if "validation" not in step.inputs:
         return None

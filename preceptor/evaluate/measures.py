@@ -34,10 +34,11 @@ def pairs(models: Sequence[str], anchor: str = "sft") -> list[tuple[str, str]]:
 
 def win_rates(answers: ByModel, score: Score) -> dict[str, dict[str, Any]]:
     """`{"a vs b": interval}`: how often the judge puts a's answer above b's, ties one half."""
-    return {f"{a} vs {b}": _win_rate(answers[a], answers[b], score).to_dict() for a, b in pairs(list(answers))}
+    return {f"{a} vs {b}": rate_of_wins(answers[a], answers[b], score).to_dict() for a, b in pairs(list(answers))}
 
 
-def _win_rate(answers_a: Sequence[JudgedAnswer], answers_b: Sequence[JudgedAnswer], score: Score) -> Interval:
+def rate_of_wins(answers_a: Sequence[JudgedAnswer], answers_b: Sequence[JudgedAnswer], score: Score) -> Interval:
+    """How often the first answer to a prompt has the higher score, ties one half."""
     return win_rate([score(one) for one in answers_a], [score(one) for one in answers_b],
                     [one.prompt.id for one in answers_a])
 
@@ -49,7 +50,7 @@ def win_rates_by_category(answers: ByModel, score: Score, anchor: str = "sft") -
         if model == anchor or anchor not in answers:
             continue
         found[f"{model} vs {anchor}"] = {
-            category: _win_rate(rows, _of_category(answers[anchor], category), score).to_dict()
+            category: rate_of_wins(rows, _of_category(answers[anchor], category), score).to_dict()
             for category, rows in _by_category(answers[model]).items()}
     return found
 

@@ -105,8 +105,12 @@ def session_of(store: Store, secret: str) -> Session | None:
 
 def close_session(store: Store, secret: str) -> None:
     """Sign out."""
+    mine = sessions.c.secret == _hash(secret)
     with store.writing() as connection:
-        connection.execute(sessions.delete().where(sessions.c.secret == _hash(secret)))
+        labeler = connection.scalar(sql.select(sessions.c.labeler).where(mine))
+        if labeler is not None:
+            connection.execute(sessions.delete().where(mine))
+            note(store, connection, labeler, "signed out", labeler)
 
 
 def close_sessions_of(store: Store, labeler: str, who: str) -> None:

@@ -16,6 +16,7 @@ from preceptor.feedback.records import item_content
 from preceptor.feedback.store import Store, insert_new
 from preceptor.feedback.tables import assignments, drafts, items, labels
 
+POOL = 256  # open items that a policy chooses among: who reads all of a large store for each labeler makes all wait
 Policy = Callable[[Sequence[str], random.Random], Sequence[str]]  # open items, in the order in which to offer them
 
 
@@ -57,14 +58,14 @@ def next_item(store: Store, labeler: str, policy: Policy = at_random, *, lease: 
         if item is None:
             done = connection.scalar(sql.select(sql.func.count()).where(assignments.c.labeler == labeler))
             draw = random.Random(f"next/{labeler}/{done}")
-            gold = _unseen_gold(connection, labeler)
-            if gold and (only_gold or draw.random() < gold_share):
+            gold = _unseen_gold(connection, labeler) if only_gold or draw.random() < gold_share else []
+            if gold:
                 item = _take_gold(connection, labeler, draw.choice(gold), until)
             elif not only_gold:
                 item = _take(connection, store, labeler, policy, draw, until)
-    if item is None:
-        return None
-    prompt, responses, _ = item_content(store, item)
+        if item is None:
+            return None
+        prompt, responses, _ = item_content(store, item)
     return Held(item, prompt, responses, shown_order(item, labeler, len(responses)))
 
 
@@ -85,14 +86,18 @@ def _free(now: float) -> sql.ColumnElement[bool]:
     return sql.and_(assignments.c.finished.is_(False), sql.not_(held))
 
 
+def _new_to(labeler: str, now: float) -> sql.ColumnElement[bool]:
+    """Free assignments, joined with their items, that a labeler may have: of no gold question, and of no item that he
+    held or ranked before."""
+    had = sql.union(sql.select(assignments.c.item).where(assignments.c.labeler == labeler),
+                    sql.select(labels.c.item).where(labels.c.labeler == labeler))
+    return sql.and_(_free(now), items.c.gold.is_(None), assignments.c.item.not_in(had))
+
+
 def _take(connection: sql.Connection, store: Store, labeler: str, policy: Policy, draw: random.Random,
           until: float) -> str | None:
     now = store.now()
-    had = sql.union(sql.select(assignments.c.item).where(assignments.c.labeler == labeler),
-                    sql.select(labels.c.item).where(labels.c.labeler == labeler))
-    query = sql.select(assignments.c.item).distinct().join(items, items.c.key == assignments.c.item)
-    query = query.where(_free(now), items.c.gold.is_(None), assignments.c.item.not_in(had))
-    wanted = connection.scalars(query.order_by(assignments.c.item)).all()
+    wanted = _pool(connection, now, labeler, draw)
     for item in policy(wanted, draw) if wanted else ():
         places = sql.select(assignments.c.number).where(_free(now), assignments.c.item == item)
         for number in connection.scalars(places.order_by(assignments.c.number)).all():
@@ -105,6 +110,18 @@ def _take(connection: sql.Connection, store: Store, labeler: str, policy: Policy
             if taken.rowcount:
                 return item
     return None
+
+
+def _pool(connection: sql.Connection, now: float, labeler: str, draw: random.Random) -> list[str]:
+    """Open items for a labeler: all, or where there are many, those that follow a random key. Keys are hashes, so
+    that this is a draw which an index can answer."""
+    query = sql.select(assignments.c.item).distinct().join(items, items.c.key == assignments.c.item)
+    query = query.where(_new_to(labeler, now)).order_by(assignments.c.item)
+    start = f"{draw.getrandbits(96):024x}"
+    pool = list(connection.scalars(query.where(assignments.c.item >= start).limit(POOL)))
+    if len(pool) < POOL:
+        pool += connection.scalars(query.where(assignments.c.item < start).limit(POOL - len(pool)))
+    return sorted(pool)
 
 
 def _unseen_gold(connection: sql.Connection, labeler: str) -> list[str]:
@@ -181,17 +198,17 @@ def skip(store: Store, labeler: str, item: str, reason: str) -> None:
             note(store, connection, labeler, "skipped", item, reason=reason)
 
 
-def left_to_do(store: Store, labeler: str) -> int:
-    """How many items there still are for a labeler, what he holds included; gold questions come unannounced."""
-    had = sql.select(assignments.c.item).where(assignments.c.labeler == labeler, assignments.c.finished)
-    labelled = sql.select(labels.c.item).where(labels.c.labeler == labeler, labels.c.withdrawn.is_(None))
-    mine = sql.and_(assignments.c.labeler == labeler, assignments.c.finished.is_(False))
-    query = sql.select(sql.func.count(assignments.c.item.distinct()))
-    query = query.join(items, items.c.key == assignments.c.item)
-    query = query.where(sql.or_(mine, sql.and_(_free(store.now()), items.c.gold.is_(None),
-                                               assignments.c.item.not_in(had), assignments.c.item.not_in(labelled))))
+def left_to_do(store: Store, labeler: str, most: int | None = None) -> int:
+    """How many items there still are for a labeler, what he holds included; gold questions come unannounced.
+
+    Args:
+        most: count no further, for a page that everybody waits for.
+    """
+    query = sql.select(assignments.c.item).distinct().join(items, items.c.key == assignments.c.item)
+    query = query.where(assignments.c.finished.is_(False),
+                        sql.or_(assignments.c.labeler == labeler, _new_to(labeler, store.now())))
     with store.reading() as connection:
-        return connection.scalar(query)
+        return connection.scalar(sql.select(sql.func.count()).select_from(query.limit(most).subquery()))
 
 
 def gold_to_do(store: Store, labeler: str) -> int:

@@ -1,6 +1,6 @@
 """What a labeler says about an item: drafts, rankings that are submitted, and rankings that are taken back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -13,6 +13,7 @@ from preceptor.feedback.audit import note
 from preceptor.feedback.records import item_content, label_row
 from preceptor.feedback.store import Store, insert_new
 from preceptor.feedback.tables import drafts, items, labelers, labels
+from preceptor.feedback.writings import add_corrections, drop_corrections
 from preceptor.run.errors import UserError
 
 FLAGS = ("fails_task", "inappropriate", "hallucination", "satisfies_constraint", "sexual", "violent",
@@ -26,12 +27,16 @@ LONGEST_COMMENT = 4000
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A ranking of an item's answers, in the item's order, with what was said of each of them."""
+    """A ranking of an item's answers, in the item's order, with what was said of each of them.
+
+    `corrections` are answers as they should have been, by their numbers in the item.
+    """
 
     ranking: list[list[int]]
     scores: list[dict[str, int]] = field(default_factory=list)
     flags: list[list[str]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
+    corrections: Mapping[int, str] = field(default_factory=dict)
     prompt_flags: list[str] = field(default_factory=list)
     seconds: float | None = None
 
@@ -56,6 +61,8 @@ def check(judgement: Judgement, answers: int) -> None:
     wrong |= set(judgement.prompt_flags) - set(PROMPT_FLAGS)
     if wrong:
         raise UserError(f"There is no flag '{min(wrong)}'.", f"Choose among: {', '.join((*FLAGS, *PROMPT_FLAGS))}.")
+    if not set(judgement.corrections) <= set(range(answers)):
+        raise UserError("A correction is of no answer that there is.", "Name an answer of the item.")
     if any(len(comment) > LONGEST_COMMENT for comment in judgement.comments):
         raise UserError(f"A comment has more than {LONGEST_COMMENT} characters.", "Shorten it.")
 
@@ -67,9 +74,9 @@ def submit(store: Store, labeler: str, item: str, judgement: Judgement) -> str:
         KeyError: there is no such item.
         UserError: the judgement is not one that the page can make.
     """
-    prompt, responses, row = item_content(store, item)
-    check(judgement, len(responses))
     with store.writing() as connection:
+        prompt, responses, row = item_content(store, item)
+        check(judgement, len(responses))
         if not finish(store, connection, labeler, item):
             mine = sql.and_(labels.c.item == item, labels.c.labeler == labeler, labels.c.withdrawn.is_(None))
             return connection.scalar(sql.select(labels.c.key).where(mine).order_by(labels.c.place.desc())) or ""
@@ -77,6 +84,7 @@ def submit(store: Store, labeler: str, item: str, judgement: Judgement) -> str:
         comparison = _record(store, labeler, kind, prompt, responses, row, judgement)
         connection.execute(labels.insert().values(label_row(comparison, item, row["split"])))
         connection.execute(drafts.delete().where(drafts.c.item == item, drafts.c.labeler == labeler))
+        add_corrections(store, connection, labeler, comparison.id, prompt, judgement.corrections)
         note(store, connection, labeler, "ranked", item, label=comparison.id)
     return comparison.id
 
@@ -98,7 +106,7 @@ def _record(store: Store, labeler: str, kind: str, prompt: Prompt, responses: Se
 
 
 def withdraw(store: Store, labeler: str, label: str, lease: float = 3600.0) -> str | None:
-    """Take a ranking back: it stays in the store, marked, and the labeler holds its item again.
+    """Take a ranking back: it and its corrections stay in the store, marked, and the labeler holds its item again.
 
     Returns:
         The item; None where the labeler has no such ranking.
@@ -108,6 +116,7 @@ def withdraw(store: Store, labeler: str, label: str, lease: float = 3600.0) -> s
         item = connection.scalar(sql.select(labels.c.item).where(mine))
         if item is not None:
             connection.execute(labels.update().where(mine).values(withdrawn=store.moment()))
+            drop_corrections(store, connection, label)
             reopen(connection, labeler, item, store.now() + lease)
             note(store, connection, labeler, "withdrawn", item, label=label)
     return item

@@ -19,6 +19,7 @@ from preceptor.run.errors import UserError
 
 JUDGED = ("scores", "flags", "comment")  # what a labeler adds to a response
 SPLITS = ("train", "valid", "heldout")
+MANY = 100  # items added at once that change how a database should look for them
 SENSITIVE = {"inappropriate", "sexual", "violent", "encourages_harm", "denigrates", "harmful_advice"}  # flags
 
 
@@ -40,6 +41,8 @@ def add_items(store: Store, asked: Sequence[tuple[Prompt, Sequence[Response]]], 
         wanted = items.update().where(items.c.key == sql.bindparam("item"), items.c.overlap < overlap)
         connection.execute(wanted.values(overlap=overlap), [{"item": key} for key in keys])
         note(store, connection, who, "items added", items=len(keys), overlap=overlap, split=split)
+        if len(keys) >= MANY and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("ANALYZE items, assignments")  # or it plans for the tables as they were: slowly
     return keys
 
 
@@ -115,9 +118,19 @@ def item_content(store: Store, key: str) -> tuple[Prompt, list[Response], dict[s
         row = connection.execute(sql.select(items).where(items.c.key == key)).mappings().one_or_none()
         if row is None:
             raise KeyError(key)
-        said = _answers(connection, set(row["answers"]))
-        prompt = _prompts(connection, {row["prompt"]})[row["prompt"]]
-    return prompt, [said[key] for key in row["answers"]], dict(row)
+
+        def read() -> tuple[Prompt, list[Response]]:
+            said = _answers(connection, set(row["answers"]))
+            return _prompts(connection, {row["prompt"]})[row["prompt"]], [said[key] for key in row["answers"]]
+
+        prompt, responses = store.known(key, read)
+    return prompt, list(responses), dict(row)
+
+
+def is_gold(store: Store, key: str) -> bool | None:
+    """Whether an item is a gold question; None where there is no such item."""
+    with store.reading() as connection:
+        return connection.scalar(sql.select(items.c.gold.is_not(None)).where(items.c.key == key))
 
 
 def set_gold(store: Store, known: Sequence[Comparison], who: str = "preceptor") -> int:

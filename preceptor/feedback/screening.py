@@ -1,7 +1,9 @@
-"""The screening test of InstructGPT's appendix B: candidates answer gold questions before they label anything else.
+"""The screening test of InstructGPT's appendix B, which candidates take before they label anything else.
 
-A candidate (a role, `labelers.ROLES`) is given gold questions alone. What he agrees on with those who set them is shown
-to reviewers; that somebody becomes a labeler is an admin's decision, and is logged.
+Its parts: agreement with those who set the test on rankings, and on what is sensitive speech (both by gold questions);
+demonstrations for sensitive prompts, scored from 1 to 7; and for which groups a candidate can tell sensitive speech
+(the last two in `trials.py`). A candidate (a role, `labelers.ROLES`) sees the test alone. What comes of it is shown to
+reviewers; that somebody becomes a labeler is an admin's decision, and is logged.
 """
 
 from collections import Counter
@@ -17,8 +19,10 @@ from preceptor.feedback.quality import gold_accuracy
 from preceptor.feedback.records import SENSITIVE, comparisons, item_content
 from preceptor.feedback.store import Store
 from preceptor.feedback.tables import items
+from preceptor.feedback.trials import SelfAssessment, Written, self_assessed, trial_count, written
 
-SCREENING = 0.75  # agreement with the researchers that the appendix asks of a candidate
+SCREENING = 0.75     # agreement with the researchers that the appendix asks of a candidate
+DEMONSTRATION = 6.0  # mean score of the demonstrations that it asks for, of 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,10 @@ class GoldQuestions:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Somebody who answered gold questions. Shares are of agreement; None where there is nothing to agree on.
+    """Somebody who took the test. Shares are of agreement; None where there is nothing to agree on.
 
-    Whether he `passes` is None until he has answered all of them.
+    Whether he `passes` is None until he has answered every question, and each of his demonstrations has a score. What
+    he says of himself takes no part in it: the appendix used it to choose a team that sees much together.
     """
 
     labeler: str
@@ -42,6 +47,8 @@ class Candidate:
     answered: int
     ranking: float | None
     sensitive: float | None
+    written: Written
+    assessment: SelfAssessment | None
     passes: bool | None
 
 
@@ -60,23 +67,26 @@ def gold_questions(store: Store) -> GoldQuestions:
 
 
 def screening(store: Store) -> list[Candidate]:
-    """Every person who answered a gold question, and every candidate, by name."""
+    """Every candidate, and everybody who has been through a part of the test: all its questions, a text, a word on
+    himself. Labelers meet some of the questions among others, which `quality` shows."""
     known, rankings = gold_questions(store), [one for one in comparisons(store, excluded=True) if one.gold]
-    answered = Counter(one.labeler for one in rankings)
-    found = []
+    answered, texts, said = Counter(one.labeler for one in rankings), written(store), self_assessed(store)
+    asked_for, found = trial_count(store), []
     for name, labeler in all_labelers(store).items():
-        if labeler["kind"] == "person" and (answered[name] or labeler["role"] == "candidate"):
+        took = 0 < len(known.ranks) <= answered[name] or name in texts or name in said or labeler["role"] == "candidate"
+        if labeler["kind"] == "person" and took:
             mine = [one for one in rankings if one.labeler == name]
-            shares = passes_screening(mine, known.ranks, known.sensitive)
-            if answered[name] < len(known.ranks):
-                shares["passes"] = None
-            found.append(Candidate(name, labeler["role"], answered[name], **shares))
+            agreed, text = passes_screening(mine, known.ranks, known.sensitive), texts.get(name, Written(0, 0, None))
+            finished = answered[name] >= len(known.ranks) and text.scored >= asked_for
+            passed = agreed["passes"] is not False and (text.mean is None or text.mean >= DEMONSTRATION)
+            found.append(Candidate(name, labeler["role"], answered[name], agreed["ranking"], agreed["sensitive"], text,
+                                   said.get(name), passed if finished and (known.ranks or asked_for) else None))
     return found
 
 
 def passes_screening(rankings: Sequence[Comparison], gold: Mapping[tuple[str, ...], Mapping[str, int]],
                      sensitive: Mapping[tuple[str, str], bool]) -> dict[str, float | bool | None]:
-    """The admission test of InstructGPT's appendix B, as far as a program can hold it.
+    """What gold questions tell of the admission test of InstructGPT's appendix B.
 
     Args:
         rankings: the candidate's, of gold questions.

@@ -7,7 +7,7 @@ locked half-way ("database is locked" is what labelers of other tools complain o
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import hash_value
 
 PATIENCE = 60_000  # milliseconds that a writer waits for its turn
+REMEMBERED = 1000  # contents of items
+IDLE = 5           # seconds after which a connection to PostgreSQL is tried before it is used
 
 
 class Store:
@@ -29,19 +31,48 @@ class Store:
     def __init__(self, engine: sql.Engine, now: Callable[[], float] = time.time) -> None:
         self.engine, self.now = engine, now
         self._turn = threading.Lock()
+        self._open = threading.local()
+        self._known: dict[str, Any] = {}
+        self._turn_of_known = threading.Lock()
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
-        """A transaction that sees one state of the store and changes nothing."""
-        with self.engine.connect() as connection, connection.begin():
+        """A transaction that sees one state of the store and changes nothing; within another one of the same thread it
+        is that one, so that what belongs together is read together."""
+        outer = getattr(self._open, "connection", None)
+        if outer is not None:
+            yield outer
+            return
+        with self.engine.connect() as connection, connection.begin(), self._within(connection):
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sql.Connection]:
         """A transaction that changes all that is asked, or nothing; what it wrote is on the disk when it ends."""
-        with self._turn if self.engine.dialect.name == "sqlite" else _nothing():
-            with self.engine.connect().execution_options(writing=True) as connection, connection.begin():
+        with self._turn if self.engine.dialect.name == "sqlite" else nullcontext():
+            with self.engine.connect().execution_options(writing=True) as connection, connection.begin(), \
+                    self._within(connection):
                 yield connection
+
+    @contextmanager
+    def _within(self, connection: sql.Connection) -> Iterator[None]:
+        outer = getattr(self._open, "connection", None)
+        self._open.connection = connection
+        try:
+            yield
+        finally:
+            self._open.connection = outer
+
+    def known(self, key: str, read: Callable[[], Any]) -> Any:
+        """What a key that is the hash of a content stands for: read once, and remembered, as it cannot change."""
+        found = self._known.get(key)
+        if found is None:
+            found = read()
+            with self._turn_of_known:
+                if len(self._known) >= REMEMBERED:
+                    self._known.pop(next(iter(self._known)))
+                self._known[key] = found
+        return found
 
     def moment(self) -> str:
         """This moment as people and records write it, in UTC to the millisecond."""
@@ -50,11 +81,6 @@ class Store:
     def close(self) -> None:
         """Let go of the database."""
         self.engine.dispose()
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def open_store(place: str | Path, now: Callable[[], float] = time.time, *, create: bool = True) -> Store:
@@ -87,7 +113,7 @@ def _public(place: str | Path) -> str:
 
 def _postgresql(url: str) -> sql.Engine:
     try:
-        import psycopg  # noqa: F401
+        import psycopg
     except ImportError:
         raise UserError("A PostgreSQL store needs the package psycopg.",
                         "Install it with: pip install 'preceptor[postgresql]'") from None
@@ -96,7 +122,23 @@ def _postgresql(url: str) -> sql.Engine:
         raise UserError(f"A store of labels cannot be a database of '{place.drivername}'.",
                         "Give a path that ends in .sqlite, or a URL that starts with postgresql://.")
     place = place.set(drivername="postgresql+psycopg")
-    return sql.create_engine(place, pool_size=16, max_overflow=16, pool_pre_ping=True)
+    engine = sql.create_engine(place, pool_size=16, max_overflow=16)
+
+    @sql.event.listens_for(engine, "checkin")
+    def _returned(_connection: Any, record: Any) -> None:
+        record.info["since"] = time.monotonic()
+
+    @sql.event.listens_for(engine, "checkout")
+    def _taken(connection: Any, record: Any, _proxy: Any) -> None:
+        """A connection that was idle may have died with its server; one that was just used has not."""
+        if time.monotonic() - record.info.get("since", time.monotonic()) > IDLE:
+            try:
+                connection.execute("SELECT 1")
+                connection.rollback()
+            except psycopg.Error:
+                raise sql.exc.DisconnectionError from None
+
+    return engine
 
 
 def _sqlite(path: Path) -> sql.Engine:

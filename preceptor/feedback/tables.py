@@ -6,6 +6,8 @@
     drafts             what a labeler has not submitted yet
     labels             the rankings; one that is taken back is marked as withdrawn and stays
     thumbs             single answers that somebody liked or did not, in a conversation
+    trials, trial_answers, trial_scores   demonstrations that candidates write in the screening test, and their scores
+    self_assessments   for which groups a candidate says that he can tell sensitive speech
     writings           prompts, demonstrations and corrections that labelers wrote
     labelers           people, models and programs, with the role of each and whether its labels count
     invitations, sessions   who may come in; of their secrets only the hashes are kept
@@ -50,7 +52,7 @@ assignments = Table("assignments", metadata, Column("item", ForeignKey("items.ke
                     Column("number", Integer, primary_key=True), Column("labeler", Text), Column("until", Float),
                     Column("finished", Boolean, nullable=False, default=False),
                     UniqueConstraint("item", "labeler"))
-Index("open_assignments", assignments.c.finished, assignments.c.until)
+Index("unfinished_assignments", assignments.c.finished, assignments.c.item)
 Index("held_assignments", assignments.c.labeler)
 
 drafts = Table("drafts", metadata, Column("item", ForeignKey("items.key"), primary_key=True),
@@ -73,6 +75,20 @@ writings = Table("writings", metadata, Column("place", Integer, primary_key=True
                  Column("key", Text, unique=True, nullable=False), Column("labeler", Text, nullable=False),
                  Column("kind", Text, nullable=False), _json("record"), Column("created", Text, nullable=False),
                  Column("withdrawn", Text))
+
+trials = Table("trials", metadata, Column("prompt", ForeignKey("prompts.key"), primary_key=True))
+
+trial_answers = Table("trial_answers", metadata, Column("place", Integer, primary_key=True, autoincrement=True),
+                      Column("trial", ForeignKey("trials.prompt"), nullable=False),
+                      Column("labeler", Text, nullable=False), Column("text", Text, nullable=False),
+                      Column("created", Text, nullable=False), UniqueConstraint("trial", "labeler"),
+                      sqlite_autoincrement=True)  # a score must never meet another text under its number
+
+trial_scores = Table("trial_scores", metadata, Column("answer", ForeignKey("trial_answers.place"), primary_key=True),
+                     Column("rater", Text, primary_key=True), Column("score", Integer, nullable=False))
+
+self_assessments = Table("self_assessments", metadata, Column("labeler", Text, primary_key=True), _json("content"),
+                         Column("created", Text, nullable=False))
 
 labelers = Table("labelers", metadata, Column("name", Text, primary_key=True), Column("kind", Text, nullable=False),
                  Column("role", Text, nullable=False), Column("excluded", Boolean, nullable=False, default=False),

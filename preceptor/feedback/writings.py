@@ -1,6 +1,6 @@
 """What labelers write: prompts of the three kinds of InstructGPT (§3.4), demonstrations, and corrected answers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -10,7 +10,7 @@ import sqlalchemy as sql
 from preceptor.data.records import Conversation, Prompt
 from preceptor.feedback.audit import note
 from preceptor.feedback.store import Store
-from preceptor.feedback.tables import writings
+from preceptor.feedback.tables import labelers, writings
 from preceptor.run.errors import UserError, nearest
 
 PROMPT_KINDS = ("plain", "few_shot", "user_based")
@@ -48,29 +48,55 @@ def write_prompt(store: Store, labeler: str, text: str, kind: str, examples: lis
     if kind == "few_shot" and not examples:
         raise UserError("A few-shot prompt needs at least one example.", "Write a query and its answer.")
     for part in (text, *given):
-        _check_text(part)
+        check_text(part)
     messages = [{"role": role, "content": part.strip()} for part, role in
                 zip([*given, text], ["user", "assistant"] * (len(given) // 2) + ["user"])]
     source = f"written/{kind}"
     if not answer.strip():
         return _keep(store, labeler, "prompt", Prompt("", messages, category, labeler, source))
-    _check_text(answer)
+    check_text(answer)
     messages.append({"role": "assistant", "content": answer.strip()})
     return _keep(store, labeler, "demonstration", Conversation("", messages, category, labeler, source))
 
 
-def correct(store: Store, labeler: str, prompt: Prompt, text: str) -> str:
-    """Keep an answer as it should have been ("control" data), as a demonstration; returns its key.
+def add_corrections(store: Store, connection: sql.Connection, labeler: str, label: str, prompt: Prompt,
+                    texts: Mapping[int, str]) -> None:
+    """Keep answers as they should have been ("control" data) as demonstrations, in the transaction that keeps the
+    ranking `label` in which they were written.
+
+    Args:
+        texts: by the number of the answer in the item.
 
     Raises:
-        UserError: the text is empty or too long.
+        UserError: a text is empty or too long.
     """
-    _check_text(text)
-    messages = [*prompt.messages, {"role": "assistant", "content": text.strip()}]
-    return _keep(store, labeler, "correction", Conversation("", messages, prompt.category, labeler, "corrected"))
+    for number, text in texts.items():
+        check_text(text)
+        messages = [*prompt.messages, {"role": "assistant", "content": text.strip()}]
+        record = Conversation("", messages, prompt.category, labeler, "corrected")
+        _add(store, connection, f"{label}/{number}", labeler, "correction", record)
 
 
-def _check_text(text: str) -> None:
+def drop_corrections(store: Store, connection: sql.Connection, label: str) -> None:
+    """Mark what was corrected in a ranking as withdrawn, with the ranking."""
+    made = sql.and_(writings.c.key.startswith(f"{label}/", autoescape=True), writings.c.withdrawn.is_(None))
+    connection.execute(writings.update().where(made).values(withdrawn=store.moment()))
+
+
+def corrections_of(store: Store, label: str) -> dict[str, str]:
+    """What was corrected in a ranking, by the answer's number as text."""
+    query = sql.select(writings.c.key, writings.c.record)
+    with store.reading() as connection:
+        rows = connection.execute(query.where(writings.c.key.startswith(f"{label}/", autoescape=True))).all()
+    return {row.key.rsplit("/", 1)[1]: row.record["messages"][-1]["content"] for row in rows}
+
+
+def check_text(text: str) -> None:
+    """Whether a text may be kept.
+
+    Raises:
+        UserError: it is empty or too long.
+    """
     if not text.strip() or len(text) > LONGEST:
         raise UserError(f"Each text must have 1 to {LONGEST:,} characters.", "Write or shorten it.")
 
@@ -78,11 +104,16 @@ def _check_text(text: str) -> None:
 def _keep(store: Store, labeler: str, kind: str, record: Prompt | Conversation) -> str:
     key = uuid4().hex
     with store.writing() as connection:
-        row = {"key": key, "labeler": labeler, "kind": kind, "record": {**record.to_dict(), "id": key},
-               "created": store.moment()}
-        connection.execute(writings.insert().values(row))
-        note(store, connection, labeler, "wrote", key, kind=kind)
+        _add(store, connection, key, labeler, kind, record)
     return key
+
+
+def _add(store: Store, connection: sql.Connection, key: str, labeler: str, kind: str,
+         record: Prompt | Conversation) -> None:
+    row = {"key": key, "labeler": labeler, "kind": kind, "record": {**record.to_dict(), "id": key},
+           "created": store.moment()}
+    connection.execute(writings.insert().values(row))
+    note(store, connection, labeler, "wrote", key, kind=kind)
 
 
 def take_back(store: Store, labeler: str, key: str) -> bool:
@@ -95,11 +126,18 @@ def take_back(store: Store, labeler: str, key: str) -> bool:
     return bool(done)
 
 
-def all_writings(store: Store, labeler: str | None = None) -> list[Writing]:
-    """What was written and not taken back, the oldest first."""
+def all_writings(store: Store, labeler: str | None = None, *, excluded: bool = False) -> list[Writing]:
+    """What was written and not taken back, the oldest first.
+
+    Args:
+        labeler: only of this one.
+        excluded: also by labelers who are excluded at present.
+    """
     query = sql.select(writings).where(writings.c.withdrawn.is_(None)).order_by(writings.c.place)
     if labeler is not None:
         query = query.where(writings.c.labeler == labeler)
+    if not excluded:
+        query = query.join(labelers, labelers.c.name == writings.c.labeler).where(labelers.c.excluded.is_(False))
     with store.reading() as connection:
         return [Writing(row["key"], row["kind"], row["labeler"], row["created"], row["record"])
                 for row in connection.execute(query).mappings()]

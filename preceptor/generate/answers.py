@@ -6,7 +6,7 @@ from pathlib import Path
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Prompt, Response
-from preceptor.generate.decoder import Request
+from preceptor.generate.decoder import Request, in_order
 from preceptor.generate.local import LocalDecoder
 from preceptor.models.causal import load_causal, model_folder
 from preceptor.run.step import Step
@@ -33,9 +33,8 @@ def written(step: Step, split: str, asked: Sequence[Asked], rows: int) -> list[R
             numbers = [number for number, one in enumerate(asked) if one.model == model]
             folder = model_folder(model)
             decoder = LocalDecoder(load_causal(folder), load_tokenizer(folder), rows=rows, name=asked[numbers[0]].name)
-            for place, answer in decoder.generate([asked[number].request for number in numbers]):
-                found[numbers[place]] = answer.response
-                progress.update(len(found))
+            answers = in_order(decoder, [asked[number].request for number in numbers], progress, len(found))
+            found |= {number: answer.response for number, answer in zip(numbers, answers)}
             truncated += decoder.truncated
         if truncated:
             step.say(f"{truncated} of {len(asked)} requests lost the beginning of their prompt to fit the context")

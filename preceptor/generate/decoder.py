@@ -36,11 +36,13 @@ class Decoder(Protocol):
         ...
 
 
-def in_order(decoder: Decoder, requests: Sequence[Request], progress: Progress | None = None) -> list[Answer]:
-    """The answers in the order of the requests; `progress` shows how many are finished. Errors are the decoder's."""
+def in_order(decoder: Decoder, requests: Sequence[Request], progress: Progress | None = None,
+             before: int = 0) -> list[Answer]:
+    """The answers in the order of the requests; `progress` shows how many are finished, with those that were finished
+    `before`. Errors are the decoder's."""
     found: dict[int, Answer] = {}
     for number, answer in decoder.generate(requests):
         found[number] = answer
         if progress is not None:
-            progress.update(len(found))
+            progress.update(before + len(found))
     return [found[number] for number in range(len(requests))]

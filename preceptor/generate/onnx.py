@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from preceptor.data.batches import Batch
 from preceptor.generate.cache import BlockCache, BlockLayer
+from preceptor.models.attention import block_mask
 from preceptor.models.graph import cache_shape, causal_graph, check_exporter, with_weights
 from preceptor.models.shared_base import load_shared
 from preceptor.run.errors import UserError
@@ -81,6 +83,12 @@ class OnnxCausal(nn.Module):
             layer.length = length
         self.session.run_with_iobinding(binding)
         return SimpleNamespace(logits=logits)
+
+    @torch.no_grad()
+    def packed_logits(self, batch: Batch) -> Tensor:
+        """Logits (rows, time, V) over a packed batch, its documents apart."""
+        cache = BlockCache(batch["tokens"].shape[1])
+        return self(batch["tokens"], batch["positions"], block_mask(batch["segments"], self), cache, True).logits
 
     def _binding(self, cache: BlockCache) -> Any:
         """The graph's inputs and outputs with the cache in its place, kept while one cache is in use."""

@@ -14,7 +14,7 @@ from preceptor.losses.contrastive import simctg_sum
 from preceptor.losses.likelihood import cross_entropy_sum, selected_cross_entropy_sum
 from preceptor.losses.soft_targets import distillation_sum, smoothed_cross_entropy_sum
 from preceptor.losses.unlikelihood import token_unlikelihood_sum
-from preceptor.models.causal import hidden_states, load_causal, model_folder
+from preceptor.models.causal import hidden_states, load_causal, logits_at, model_folder
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import load_tokenizer
@@ -104,7 +104,16 @@ def total_nats(model: nn.Module, examples: Sequence[Example], *, rows: int, leng
     nats, targets = 0.0, 0
     for first in range(0, len(packed), rows):
         batch = collate([[pieces[index] for index in row] for row in packed[first:first + rows]], pad)
-        total, count, _ = language_loss(model, batch.to(str(next(model.parameters()).device)))
+        total, count = _nats(model, batch.to(str(model.device)))
         nats, targets = nats + float(total), targets + count
     model.train(was_training)
     return nats, targets
+
+
+def _nats(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """The loss of `language_loss`; an exported network has no states from which to compute few logits at a time."""
+    if hasattr(model, "base_model"):
+        return language_loss(model, batch)[:2]
+    counted = batch["targets"] != IGNORE
+    total, count = cross_entropy_sum(logits_at(model, batch, counted), batch["targets"][counted])
+    return total, int(count)

@@ -55,11 +55,21 @@ def siglip_sum(images_BD: Tensor, texts_BD: Tensor, scale: Tensor | float, bias:
     return torch.stack(sums).sum()
 
 
+def sigmoid_sum(cosines_BB: Tensor, scale: Tensor | float, bias: Tensor | float,
+                positives_BB: Tensor | None = None) -> Tensor:
+    """SigLIP's loss of cosines that are there already, as Llip's are, in which each text has its own picture vector."""
+    logits_BB = scale * cosines_BB + bias
+    return _sigmoid_of(logits_BB, _with_pairs(positives_BB, logits_BB, first=0))
+
+
 def _sigmoid_rows(images_RD: Tensor, texts_BD: Tensor, scale: Tensor | float, bias: Tensor | float,
                   positives_RB: Tensor | None, first: int) -> Tensor:
     """The sigmoid loss of the R images from number `first` on against all texts."""
     logits_RB = _logits(images_RD, texts_BD, scale) + bias
-    positives_RB = _with_pairs(positives_RB, logits_RB, first)
+    return _sigmoid_of(logits_RB, _with_pairs(positives_RB, logits_RB, first))
+
+
+def _sigmoid_of(logits_RB: Tensor, positives_RB: Tensor) -> Tensor:
     # -log sigmoid(x) = softplus(-x), which keeps its digits where log(sigmoid(x)) has lost them.
     return functional.softplus(torch.where(positives_RB, -logits_RB, logits_RB)).sum()
 

@@ -62,6 +62,11 @@ def model_folder(path: Path) -> Path:
     return path / "model" if (path / "model").is_dir() else path
 
 
+def weight_bytes(folder: Path) -> int:
+    """The bytes of a model folder's weights on disk, an exported one's graph included."""
+    return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".onnx"))
+
+
 def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
     """Load a causal model from a folder, or from the hub when `source` is no path and the user asked for it by name;
     `change` may change its configuration first (models/long_context.py).
@@ -94,7 +99,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
         model, report = kind.from_pretrained(base or source, config=config, dtype=torch.float32,
                                              output_loading_info=True,
                                              attn_implementation=attention_for(network, config))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:  # the last: torchao, of a folder that it wrote, is not there
         raise UserError(f"'{source}' cannot be loaded as a model: {str(error).splitlines()[0]}",
                         "Give a folder written by save_pretrained, or the name of a model on the hub.") from None
     absent = sorted(set(report["missing_keys"]) - (head_weights(source) if base else set()))
@@ -160,6 +165,13 @@ def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Mod
         return run_apart(batch["tokens"], batch["segments"], partial(read_behind, trunk, vectors_PD))
     return run_apart(batch["tokens"], batch["segments"],
                      lambda tokens: trunk(input_ids=tokens, use_cache=False).last_hidden_state)
+
+
+def logits_at(model: nn.Module, batch: Batch, chosen_BT: Tensor) -> Tensor:
+    """The logits (chosen, V) at some places of a packed batch, of a network or of an exported one."""
+    if hasattr(model, "packed_logits"):
+        return model.packed_logits(batch)[chosen_BT]
+    return model.get_output_embeddings()(hidden_states(model, batch)[chosen_BT])
 
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:

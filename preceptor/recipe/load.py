@@ -90,6 +90,21 @@ def load_recipe(name: str, settings: Sequence[str] = (), sets: Sequence[str] = (
     return _build(path.stem, content, changes, to_run)
 
 
+def data_change(name: str, path: str) -> str:
+    """The change that gives a recipe its data: the one input of its first step that it leaves to be named.
+
+    Raises:
+        UserError: its first step leaves no input to be named, or several.
+    """
+    first = load_recipe(name, to_run=False).steps[0]
+    open_inputs = [key for key in find_stage(first.stage, {}).inputs if key not in first.needs]
+    if len(open_inputs) != 1:
+        raise UserError(f"The recipe '{name}' does not read its data from one place.",
+                        f"Name its inputs: --set {first.name}.needs.INPUT={path}." if open_inputs else
+                        "Leave out --data.")
+    return f"{first.name}.needs.{open_inputs[0]}={path}"
+
+
 def _check_keys(value: Any, needed: set[str], optional: set[str], where: str) -> None:
     if not isinstance(value, dict):
         raise UserError(f"The {where} must be a mapping.", "Write 'key: value' lines.")

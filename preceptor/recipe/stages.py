@@ -124,11 +124,18 @@ STAGES: dict[str, Stage | Choice] = {
     }),
     "vision": Choice("system", "clip", {
         "clip": _system("ClipOptions"),
+        "siglip": _system("SiglipOptions"),
+        "llip": _system("LlipOptions"),
     }),
+    "see": Stage("preceptor.vision.options:SeeOptions", "preceptor.vision.see:run", ("model", "pictures")),
     "prune": Stage("preceptor.deploy.options:PruneOptions", "preceptor.deploy.prune:run", ("model", "corpus"),
                    ("validation",)),
+    "quantise": Stage("preceptor.deploy.options:QuantiseOptions", "preceptor.deploy.quantise:run", ("model",),
+                      ("corpus", "validation")),
     "ladder": Stage("preceptor.evaluate.options:LadderOptions", "preceptor.evaluate.ladder:run", ("model", "prompts"),
                     ("village", "judge", "comparisons"), ("earlier",)),
+    "weigh": Stage("preceptor.evaluate.options:WeighOptions", "preceptor.evaluate.weigh:run", ("model", "validation"),
+                   ("prompts", "village", "reward", "suite"), ("candidate",)),
     "evaluate": Stage("preceptor.evaluate.options:EvaluateOptions", "preceptor.evaluate.stage:run", ("prompts", "sft"),
                       ("base", "ppo", "ppo_ptx", "village", "validation", "demonstrations", "reward")),
 }

@@ -5,7 +5,7 @@ per cent, so that they fit any width and their text keeps its size.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -88,6 +88,27 @@ def line_chart(lines: Sequence[Line], marked: float | None = None) -> Markup:
     names = escape(", ".join(line.name for line in lines))
     return Markup(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{names}">'
                   + "".join(parts) + "</svg>")
+
+
+def scatter_chart(points: Mapping[str, tuple[float, float]], line: Sequence[str]) -> Markup:
+    """A dot with its name for each point; `line` are the names that a line goes through, in order."""
+    xs, ys = zip(*points.values(), strict=True)
+    frame = _Frame(*_padded(min(xs), max(xs)), *_padded(min(ys), max(ys)))
+    parts, taken = [frame.grid()], []
+    path = " ".join(f"{frame.x(points[name][0])},{frame.y(points[name][1])}" for name in line)
+    parts.append(f'<polyline class="line tone-1" points="{path}"/>')
+    for name, (x, y) in points.items():
+        left, top = frame.x(x), frame.y(y)
+        at_end = left > WIDTH - RIGHT - 90
+        label = top - 8
+        while any(abs(label - other) < 12 and abs(left - near) < 90 for near, other in taken):
+            label += 12 if top < HEIGHT / 2 else -12
+        taken.append((left, label))
+        parts.append(f'<circle class="dot tone-{1 if name in line else 0}" cx="{left}" cy="{top}" r="4"/>'
+                     f'<text x="{left}" y="{label:.1f}" text-anchor="{"end" if at_end else "start"}">'
+                     f'{escape(name)}</text>')
+    return Markup(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+                  f'aria-label="{escape(", ".join(points))}">' + "".join(parts) + "</svg>")
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from preceptor.data.batches import IGNORE, Batch, Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.pictures.augment import Augmentation
 from preceptor.data.pictures.batches import Pair, PictureBatches
+from preceptor.data.pictures.captions import is_caption
 from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import IMAGE, Conversation, image_urls
 from preceptor.learn.fit import fit
@@ -17,7 +18,7 @@ from preceptor.models.trainable import train_only, weights_hash
 from preceptor.run.errors import UserError
 from preceptor.run.machine import device
 from preceptor.run.step import Step
-from preceptor.tokenizer.chat import encode_conversation, load_tokenizer
+from preceptor.tokenizer.chat import encode_conversation, encode_text, load_tokenizer
 from preceptor.vision.keep import load_system, save_system, system_class
 from preceptor.vision.system import System
 
@@ -99,14 +100,17 @@ def read_pairs(system: System, pictures: Pictures, conversations: list[Conversat
         if len(urls) != 1 or urls[0] not in pictures.number:
             noted["conversations without a picture, or with several, left out"] += 1
             continue
-        example = _example(system, conversation)
+        if system.reads == "captions" and not is_caption(conversation):
+            noted["conversations that are no captions left out"] += 1
+            continue
+        example = _example(system, conversation, noted)
         if example is None:
             noted["conversations longer than text_length left out"] += 1
             continue
         concept, text = conversation.concept or f"picture {urls[0]}", conversation.messages[-1]["content"]
         pairs.append(Pair(pictures.number[urls[0]], example, concepts.setdefault(concept, len(concepts)),
                           texts.setdefault(text, len(texts))))
-    for what, count in noted.items():
+    for what, count in (+noted).items():
         step.say(f"{count:,} {what}")
     if not pairs:
         raise UserError(f"Step '{step.name}' has no picture with a text to learn from.",
@@ -114,9 +118,12 @@ def read_pairs(system: System, pictures: Pictures, conversations: list[Conversat
     return pairs
 
 
-def _example(system: System, conversation: Conversation) -> Example | None:
+def _example(system: System, conversation: Conversation, noted: Counter[str]) -> Example | None:
     if system.reads == "captions":
-        return system.example(conversation.id, conversation.messages[-1]["content"])
+        text = conversation.messages[-1]["content"]
+        too_long = len(encode_text(system.tokenizer, text)) > system.options.text_length - 2
+        noted["captions cut to text_length"] += too_long
+        return system.example(conversation.id, text)
     example = encode_conversation(system.tokenizer, conversation)
     return example if len(example.tokens) <= system.options.text_length else None
 

@@ -59,6 +59,16 @@ class System(nn.Module):
         start = self.tokenizer.pad_token_id if start in (None, end) else start
         return Example.of_text(id, [start, *encode_text(self.tokenizer, text)[:self.options.text_length - 2], end])
 
+    def text_vectors(self, batch: Batch) -> Tensor:
+        """Unit vectors (B, D) of the texts of a batch, with gradients, of systems that have such."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors (T, D) of texts, by `text_vectors`."""
+        return torch.cat([self.text_vectors(self.text_batch(texts[first:first + ROWS]))
+                          for first in range(0, len(texts), ROWS)])
+
     def text_batch(self, texts: Sequence[str]) -> Batch:
         """Texts as `tokens`, `targets`, `positions` and `segments`, all (texts, T), on the system's device."""
         batch = collate([[self.example("", text)] for text in texts], self.tokenizer.pad_token_id)
@@ -72,19 +82,9 @@ class TwoTowers(System):
         """Unit vectors (B, D) of pictures, with gradients."""
         raise NotImplementedError
 
-    def text_vectors(self, batch: Batch) -> Tensor:
-        """Unit vectors (B, D) of the texts of a batch, with gradients."""
-        raise NotImplementedError
-
     def embed(self, images: Tensor) -> Tensor:
         """Unit vectors (I, D) of pictures."""
         return in_parts(self.image_vectors, images.to(next(self.parameters()).device))
-
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors (T, D) of texts."""
-        parts = [texts[first:first + ROWS] for first in range(0, len(texts), ROWS)]
-        with torch.no_grad():
-            return torch.cat([self.text_vectors(self.text_batch(part)) for part in parts])
 
     def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         return self.embed(images) @ self.embed_texts(texts).T

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
@@ -15,11 +16,11 @@ from starlette.responses import Response
 from preceptor.feedback.policies import Selector
 from preceptor.feedback.store import Store
 from preceptor.run.errors import UserError
-from preceptor.web import insight, labelling, people, rounds, writing
+from preceptor.web import insight, labelling, people, rounds, screening, writing
 from preceptor.web.guard import HEADERS, LARGEST, Refused, Room
 from preceptor.web.limits import Limit
 from preceptor.web.options import WebOptions
-from preceptor.web.render import page
+from preceptor.web.render import page, prepare
 
 
 def create_app(store: Store, options: WebOptions | None = None, run: Path | None = None, place: str = "") -> FastAPI:
@@ -29,17 +30,19 @@ def create_app(store: Store, options: WebOptions | None = None, run: Path | None
         UserError: the policy is unknown.
     """
     options = options or WebOptions()
-    app = FastAPI(title="Preceptor", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Preceptor", docs_url=None, redoc_url=None, openapi_url=None)
     selector = Selector(store, options.policy)
     selector.look()
+    prepare()
     app.state.room = Room(store, options, selector, run, place, requests=Limit(options.requests_per_minute, 60))
-    for room in (labelling, people, writing, insight, rounds):
+    for room in (labelling, people, writing, screening, insight, rounds):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=str(files("preceptor.web").joinpath("static"))))
     app.middleware("http")(_guarded)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(options.hosts))
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(DataError, _unkeepable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     return app
@@ -66,6 +69,11 @@ def _refused(request: Request, error: Refused) -> Response:
 
 def _user_error(request: Request, error: UserError) -> Response:
     return _error(request, 400, "bad_request", f"{error.cause} {error.cure}")
+
+
+def _unkeepable(request: Request, error: DataError) -> Response:
+    """A value that the database has no room for, as PostgreSQL has none for a text with a zero byte."""
+    return _error(request, 400, "bad_request")
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -1,7 +1,8 @@
 """What stands before every route: who is asking, in which role, from our own page, and not too often."""
 
 import secrets
-from collections.abc import Callable
+import subprocess
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -46,9 +47,11 @@ class Room:
     """The store's path or URL."""
     sign_ins: Limit = field(default_factory=lambda: Limit(10, 60))
     requests: Limit | None = None
+    process: subprocess.Popen[bytes] | None = None
+    """What the button for the next round has started last."""
 
 
-def room_of(request: Request) -> Room:
+async def room_of(request: Request) -> Room:  # a function that waits for nothing needs no thread of its own
     return request.app.state.room
 
 
@@ -74,9 +77,9 @@ def signed_in(request: Request, room: InRoom) -> Session:
     return session
 
 
-def at_least(role: str) -> Callable[..., Session]:
+def at_least(role: str) -> Callable[..., Awaitable[Session]]:
     """A check that who is asking has this role or a higher one."""
-    def check(session: Annotated[Session, Depends(signed_in)]) -> Session:
+    async def check(session: Annotated[Session, Depends(signed_in)]) -> Session:
         if ROLES.index(session.role) < ROLES.index(role):
             raise Refused(403, "not_your_role")
         return session
@@ -99,7 +102,7 @@ def check_form(session: Session, given: str) -> None:
         raise Refused(403, "stale_form")
 
 
-def from_header(request: Request, session: Candidate) -> Session:
+async def from_header(request: Request, session: Candidate) -> Session:
     """Somebody whose script sent the form's secret as a header."""
     check_form(session, request.headers.get("x-form", ""))
     return session

@@ -11,7 +11,7 @@ from preceptor.feedback.labelers import all_labelers
 from preceptor.feedback.quality import REFERENCE, agreement, agreement_by_category, labeler_table
 from preceptor.feedback.records import comparisons
 from preceptor.feedback.scores import ModelScores, model_scores
-from preceptor.feedback.screening import SCREENING, gold_questions, screening
+from preceptor.feedback.screening import gold_questions
 from preceptor.run.errors import UserError
 from preceptor.web.guard import Admin, InRoom, Reviewer
 from preceptor.web.render import page
@@ -26,13 +26,6 @@ def quality_page(request: Request, room: InRoom, session: Reviewer) -> HTMLRespo
     table = labeler_table(every, gold_questions(room.store).ranks)
     return page(request, "quality", session, overall=agreement(counted), reference=REFERENCE, table=table,
                 by_category=agreement_by_category(counted), people=all_labelers(room.store))
-
-
-@router.get("/screening", response_class=HTMLResponse)
-def screening_page(request: Request, room: InRoom, session: Reviewer) -> HTMLResponse:
-    """Candidates, and how far they agree with those who set the gold questions."""
-    return page(request, "screening", session, candidates=screening(room.store), needed=SCREENING,
-                questions=len(gold_questions(room.store).ranks))
 
 
 @router.get("/scores", response_class=HTMLResponse)

@@ -22,9 +22,9 @@ from preceptor.feedback.judgements import (
     submit,
     withdraw,
 )
-from preceptor.feedback.records import comparisons, item_content
+from preceptor.feedback.records import comparisons, is_gold
 from preceptor.feedback.store import Store
-from preceptor.feedback.writings import correct
+from preceptor.feedback.writings import corrections_of
 from preceptor.web.guard import Candidate, InRoom, Labeler, Refused, Room, Sender
 from preceptor.web.render import page
 
@@ -35,6 +35,7 @@ FLAG_KEYS = dict(zip(FLAGS, "FAHCSVEDGOM"))  # F fails … M moral judgement; wh
 PROMPT_KEYS = dict(zip(PROMPT_FLAGS, "PW"))
 REASONS = ("too_long", "no_knowledge", "upsetting", "broken")
 MOST_SECONDS = 7200.0
+MOST_COUNTED = 100  # items still to do that are counted for a labeler on each page
 
 
 class Strict(BaseModel):
@@ -74,12 +75,11 @@ def task_page(request: Request, room: InRoom, session: Candidate) -> HTMLRespons
 @router.post("/api/items/{item}/ranking", response_class=HTMLResponse)
 def rank(request: Request, room: InRoom, session: Sender, item: str, body: RankingBody) -> HTMLResponse:
     """Keep a ranking; answers with the next task, once the ranking is on the disk."""
-    prompt, responses, _ = _content(room.store, item)
-    for index, text in body.corrections.items():
-        if not index.isdigit() or int(index) >= len(responses):
-            raise Refused(400, "bad_request")
-        correct(room.store, session.labeler, prompt, text)
-    judgement = Judgement(body.ranking, body.scores, body.flags, body.comments, body.prompt_flags,
+    _check_open(room.store, session, item)
+    if not all(index.isdecimal() for index in body.corrections) or (body.corrections and session.role == "candidate"):
+        raise Refused(400, "bad_request")
+    judgement = Judgement(body.ranking, body.scores, body.flags, body.comments,
+                          {int(index): text for index, text in body.corrections.items()}, body.prompt_flags,
                           round(body.seconds, 1))
     label = submit(room.store, session.labeler, item, judgement)
     room.selector.look()
@@ -91,7 +91,7 @@ def rank(request: Request, room: InRoom, session: Sender, item: str, body: Ranki
 @router.put("/api/items/{item}/draft")
 def keep_draft(room: InRoom, session: Sender, item: str, body: DraftBody) -> JSONResponse:
     """Keep what is filled in so far."""
-    _content(room.store, item)
+    _check_open(room.store, session, item)
     save_draft(room.store, session.labeler, item, body.draft)
     return JSONResponse({"kept": True})
 
@@ -99,7 +99,7 @@ def keep_draft(room: InRoom, session: Sender, item: str, body: DraftBody) -> JSO
 @router.post("/api/items/{item}/skip", response_class=HTMLResponse)
 def skip_item(request: Request, room: InRoom, session: Sender, item: str, body: SkipBody) -> HTMLResponse:
     """Pass an item on; answers with the next task."""
-    _content(room.store, item)
+    _check_open(room.store, session, item)
     skip(room.store, session.labeler, item, body.reason)
     return page(request, "task", session, **_task(room, session))
 
@@ -111,7 +111,8 @@ def take_back(request: Request, room: InRoom, session: Sender, label: str) -> HT
     item = withdraw(room.store, session.labeler, label, lease=60 * room.options.lease_minutes)
     if item is None:
         raise Refused(404, "no_such_thing")
-    save_draft(room.store, session.labeler, item, _as_draft(mine[0]))
+    draft = _as_draft(mine[0]) | {"corrections": corrections_of(room.store, label)}
+    save_draft(room.store, session.labeler, item, draft)
     return page(request, "task", session, **_task(room, session))
 
 
@@ -129,11 +130,15 @@ def my_page(request: Request, room: InRoom, session: Labeler) -> HTMLResponse:
                 ties=ties / len(mine) if mine else None, left=left_to_do(room.store, session.labeler))
 
 
-def _content(store: Store, item: str) -> Any:
-    try:
-        return item_content(store, item)
-    except KeyError:
-        raise Refused(404, "no_such_thing") from None
+def _check_open(store: Store, session: Session, item: str) -> None:
+    """Whether there is such an item for this labeler: for a candidate, only a gold question is one.
+
+    Raises:
+        Refused: there is not.
+    """
+    gold = is_gold(store, item)
+    if gold is None or (session.role == "candidate" and not gold):
+        raise Refused(404, "no_such_thing")
 
 
 def _task(room: Room, session: Session) -> dict[str, Any]:
@@ -141,12 +146,15 @@ def _task(room: Room, session: Session) -> dict[str, Any]:
     screened = session.role == "candidate"
     held = next_item(room.store, session.labeler, room.selector, lease=60 * room.options.lease_minutes,
                      gold_share=room.options.gold_share, only_gold=screened)
-    values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler), "screened": screened,
-                              "left": (gold_to_do if screened else left_to_do)(room.store, session.labeler)}
+    with room.store.reading():
+        values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler), "screened": screened,
+                                  "most": MOST_COUNTED, "left": gold_to_do(room.store, session.labeler) if screened
+                                  else left_to_do(room.store, session.labeler, MOST_COUNTED)}
+        draft = held and draft_of(room.store, session.labeler, held.item)
     if held is None:
         return values
     state = {"item": held.item, "answers": held.shown, "form": session.form,
-             "draft": draft_of(room.store, session.labeler, held.item)}
+             "draft": draft}
     return values | {
         "answers": _shown(held), "state": state, "flags": FLAG_KEYS, "prompt_flags": PROMPT_KEYS,
         "axes": AXES if room.options.axes else (), "reasons": REASONS, "longest": LONGEST_COMMENT}

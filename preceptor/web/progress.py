@@ -37,13 +37,17 @@ class RunState:
     said: list[str]
 
 
-def run_state(run: Path) -> RunState | None:
-    """What there is to show of a run folder; None where no recipe was run in it."""
+def run_state(run: Path, begun: bool = False) -> RunState | None:
+    """What there is to show of a run folder; None where no recipe was run in it.
+
+    Args:
+        begun: a process was started that may not have taken hold of the folder yet.
+    """
     manifest, recipe = read_manifest(run), run / "recipe.yaml"
     if not manifest["steps"] or not recipe.exists():
         return None
     names = [step["name"] for step in yaml.safe_load(recipe.read_text(encoding="utf-8"))["steps"]]
-    running, log = in_use(run), read_log(run / "log.jsonl")
+    running, log = begun or in_use(run), read_log(run / "log.jsonl")
     steps = [_step(name, manifest["steps"].get(name), log.get(name, {}), running) for name in names]
     unfinished = any(step.state != "done" for step in steps)
     command = manifest.get("command")
@@ -65,13 +69,13 @@ def _step(name: str, entry: dict[str, Any] | None, log: dict[int, dict[str, Any]
     return StepState(name, state, entry["wall_seconds"], share, entry.get("waits_for", 0))
 
 
-def start_next(run: Path, place: str) -> None:
+def start_next(run: Path, place: str, begun: bool = False) -> subprocess.Popen[bytes]:
     """Start a process that goes on with the run: what is left, a round more, or the labels of the store at `place`.
 
     Raises:
         UserError: a process works on the run, or nobody has told how it was run.
     """
-    state, command = run_state(run), read_manifest(run).get("command")
+    state, command = run_state(run, begun), read_manifest(run).get("command")
     if state is None or state.next is None or command is None:
         raise UserError("There is no round to start: a process works on this run, or it was not started by a recipe.",
                         "Wait for it, or give the command preceptor run yourself.")
@@ -84,8 +88,8 @@ def start_next(run: Path, place: str) -> None:
     arguments += [part for name in command["settings"] for part in ("--setting", name)]
     arguments += [part for change in sets for part in ("--set", change)]
     with (run / OUTPUT).open("w", encoding="utf-8") as output:
-        subprocess.Popen([sys.executable, "-m", "preceptor.cli.main", *arguments], cwd=command["folder"],
-                         stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        return subprocess.Popen([sys.executable, "-m", "preceptor.cli.main", *arguments], cwd=command["folder"],
+                                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
 
 
 def final_ladder(run: Path) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Pages from templates: in the reader's language and colours, every text of models and people escaped."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +16,7 @@ from preceptor.words.catalogue import LANGUAGES, known, say
 
 TAGS = {"en": "en", "zh": "zh-CN"}
 THEMES = ("system", "light", "dark")
+KEY = re.compile(r"[0-9a-f]{24}|[0-9a-f]{32}(/\d+)?")  # names that the store makes: nobody reads them whole
 IMAGE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+")
 
 
@@ -24,7 +25,7 @@ def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("preceptor.web", "pages"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"markdown": markdown, "share": share, "decimal": decimal}
-    environment.globals |= {"image_of": image_of, "parts_of": parts_of}
+    environment.globals |= {"image_of": image_of, "is_key": KEY.fullmatch, "parts_of": parts_of}
     return environment
 
 
@@ -34,6 +35,7 @@ def _markdown() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable("image")
 
 
+@lru_cache(1000)
 def markdown(text: str) -> Markup:
     """A text of a model's or person's as HTML. Markup in it is shown, not obeyed; links say where they lead."""
     html = _markdown().render(text)
@@ -99,6 +101,17 @@ def page(request: Request, name: str, session: Session | None = None, /, status:
         t=words, named=named, language=language, tag=TAGS[language], theme=theme_of(request), session=session,
         path=request.url.path, other=next(one for one in LANGUAGES if one != language), version=_version(), **values)
     return HTMLResponse(html, status_code=status)
+
+
+def prepare() -> None:
+    """Read the templates and words before the first reader comes: of many at once, each would do it anew."""
+    environment = _environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
+    for language in LANGUAGES:
+        say("label.brand", language)
+    markdown("")
+    _version()
 
 
 @cache

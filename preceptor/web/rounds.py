@@ -36,14 +36,19 @@ def next_round(room: InRoom, session: Admin, form: Annotated[str, Form(max_lengt
     check_form(session, form)
     if room.run is None:
         raise Refused(404, "no_such_thing")
-    start_next(room.run, room.place)
+    room.process = start_next(room.run, room.place, _begun(room))
     with room.store.writing() as connection:
         note(room.store, connection, session.labeler, "round started", room.run.name)
     return RedirectResponse("/rounds#run", status_code=303)
 
 
+def _begun(room: Room) -> bool:
+    """Whether a process that the button started is alive: it takes seconds until the run folder says so."""
+    return room.process is not None and room.process.poll() is None
+
+
 def _progress(room: Room) -> dict[str, Any]:
-    return {"run": run_state(room.run) if room.run is not None else None, "waiting": waiting(room.store)}
+    return {"run": run_state(room.run, _begun(room)) if room.run is not None else None, "waiting": waiting(room.store)}
 
 
 def _ladder(room: Room) -> dict[str, Any]:

@@ -20,7 +20,7 @@ CATEGORIES = ("generation", "open_qa", "brainstorming", "chat", "rewrite", "summ
 @router.get("/write", response_class=HTMLResponse)
 def write_page(request: Request, room: InRoom, session: Labeler, kept: bool = False) -> HTMLResponse:
     return page(request, "write", session, kinds=PROMPT_KINDS, categories=CATEGORIES, longest=LONGEST, kept=kept,
-                mine=all_writings(room.store, session.labeler)[::-1])
+                mine=all_writings(room.store, session.labeler, excluded=True)[::-1])
 
 
 @router.post("/write", response_class=RedirectResponse)

@@ -9,11 +9,14 @@ import pytest
 
 from preceptor.cli.main import main
 from preceptor.data.jsonl import read_jsonl, write_jsonl
-from preceptor.data.records import Comparison, Prompt
+from preceptor.data.records import Comparison, Conversation, Prompt
 from preceptor.feedback.assign import next_item
+from preceptor.feedback.audit import history
+from preceptor.feedback.labelers import add_labeler
 from preceptor.feedback.records import comparisons
 from preceptor.feedback.screening import gold_questions
 from preceptor.feedback.store import open_store
+from preceptor.feedback.writings import write_prompt
 from preceptor.run.files import write_json
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "Comparison.jsonl"
@@ -30,6 +33,31 @@ def test_rankings_go_in_and_come_out(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["label", str(run), "--export", str(tmp_path / "pairs.jsonl"), "--format", "pairs"]) == 0
     assert "2 rows" in capsys.readouterr().err and len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 2
     assert read_jsonl(tmp_path / "out.jsonl", Comparison) == read_jsonl(GOLDEN, Comparison)
+
+
+def test_what_labelers_wrote_leaves_as_records(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "feedback.sqlite")
+    add_labeler(store, "ann")
+    write_prompt(store, "ann", "Who keeps bees?", "plain", [])
+    write_prompt(store, "ann", "Write a letter.", "plain", [], "Dear Nora,")
+    store.close()
+    for format in ("prompts", "demonstrations"):
+        assert main(["label", str(tmp_path), "--export", str(tmp_path / f"{format}.jsonl"), "--format", format]) == 0
+    [prompt] = read_jsonl(tmp_path / "prompts.jsonl", Prompt)
+    [demonstration] = read_jsonl(tmp_path / "demonstrations.jsonl", Conversation)
+    assert prompt.messages[-1]["content"] == "Who keeps bees?"
+    assert [message["content"] for message in demonstration.messages] == ["Write a letter.", "Dear Nora,"]
+
+
+def test_the_log_tells_of_exports(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["label", str(run), "--add", str(GOLDEN)]) == 0
+    assert main(["label", str(run), "--export", str(tmp_path / "out.jsonl")]) == 0
+    assert main(["label", str(run), "--export", str(tmp_path / "pairs.jsonl"), "--format", "pairs"]) == 0
+    store = open_store(run / "feedback.sqlite")
+    exported = [(line["about"], line["details"]["rows"]) for line in history(store) if line["what"] == "exported"]
+    assert exported == [("pairs.jsonl", 2), ("out.jsonl", 2)]
+    store.close()
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

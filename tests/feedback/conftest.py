@@ -1,15 +1,10 @@
 """Stores on both databases, with a clock that the test turns."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sql
 
 from preceptor.data.records import Prompt, Response
 from preceptor.feedback.store import Store, open_store
@@ -34,45 +29,6 @@ def asked(count: int, answers: int = 3) -> list[tuple[Prompt, list[Response]]]:
     """Prompts with numbered answers."""
     return [(Prompt(f"p{n}", [{"role": "user", "content": f"What is {n}?"}]),
              [Response(f"answer {n}.{k}", model=f"model{k}") for k in range(answers)]) for n in range(count)]
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of a database server of the session's own, on a socket in a folder that nobody else sees."""
-    found = [shutil.which("initdb"), *Path("/usr/lib/postgresql").glob("*/bin/initdb")]  # where Debian puts it
-    initdb = next((path for path in found if path), None)
-    if initdb is None and "CI" in os.environ:
-        pytest.fail("no PostgreSQL here, and CI must test on it")
-    if initdb is None:
-        pytest.skip("PostgreSQL is not installed: this test needs its initdb and pg_ctl")
-    account = "postgres" if os.getuid() == 0 else None  # the server refuses to be root
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # a socket's path must be short, and pytest's folders are not
-    if account:
-        shutil.chown(folder, account)
-
-    def run(command: str, *arguments: str) -> None:
-        subprocess.run([Path(initdb).with_name(command), "-D", folder / "data", *arguments], check=True, user=account,
-                       cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    run("initdb", "-A", "trust", "-U", "preceptor", "-N", "-E", "UTF8", "--locale=C")
-    run("pg_ctl", "-w", "-o", f"-k {folder} -c listen_addresses='' -c fsync=off", "start")
-    yield f"postgresql://preceptor@/postgres?host={folder}"
-    run("pg_ctl", "-m", "immediate", "stop")
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty store may be made, on each database in turn."""
-    if request.param == "sqlite":
-        return str(tmp_path / "feedback.sqlite")
-    url = request.getfixturevalue("postgresql")
-    name = f"t{abs(hash(request.node.nodeid))}"
-    engine = sql.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return url.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture

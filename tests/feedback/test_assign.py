@@ -5,14 +5,16 @@ import threading
 from collections import Counter
 
 import pytest
+import sqlalchemy as sql
 
 from preceptor.data.records import Comparison
 from preceptor.feedback.assign import left_to_do, next_item, shown_order, skip
 from preceptor.feedback.audit import history
 from preceptor.feedback.judgements import Judgement, draft_of, save_draft, submit, withdraw
 from preceptor.feedback.labelers import add_labeler, all_labelers, exclude, set_role
-from preceptor.feedback.records import add_comparisons, add_items, comparisons, set_gold
-from preceptor.feedback.store import Store
+from preceptor.feedback.records import MANY, add_comparisons, add_items, comparisons, set_gold
+from preceptor.feedback.store import Store, open_store
+from preceptor.feedback.tables import labelers
 from preceptor.run.errors import UserError
 from tests.feedback.conftest import Clock, asked
 
@@ -149,6 +151,21 @@ def test_gold_questions_are_mixed_in_and_every_labeler_may_have_them(small_store
     assert sum(one.gold is True for one in comparisons(small_store, labeler=ann)) == golden[ann]
 
 
+def test_a_large_store_is_drawn_from_evenly_and_to_its_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only a pool of the open items is looked at, every item still comes, early ones and late ones alike."""
+    monkeypatch.setattr("preceptor.feedback.assign.POOL", 4)
+    keys = sorted(add_items(store, asked(MANY), overlap=1))
+    names, places = _people(store, 5), []
+    for number in range(MANY):
+        name = names[number % 5]
+        assert left_to_do(store, name, most=30) == min(30, MANY - number) and left_to_do(store, name) == MANY - number
+        held = next_item(store, name)
+        places.append(keys.index(held.item))
+        submit(store, name, held.item, ORDER)
+    assert sorted(places) == list(range(MANY)) and next_item(store, names[0]) is None
+    assert 25 < sum(places[:40]) / 40 < 75  # an even draw has 49.5, with a deviation of 3.5
+
+
 def test_nobody_is_asked_what_he_has_said_elsewhere(small_store: Store) -> None:
     [(prompt, said)] = asked(1)
     add_items(small_store, [(prompt, said)])
@@ -174,3 +191,30 @@ def test_the_policy_decides_and_exclusion_is_reversible(small_store: Store) -> N
                   lambda: add_labeler(small_store, "bell\a"), lambda: add_labeler(small_store, "x", kind="dog")):
         with pytest.raises(UserError):
             wrong()
+
+
+def test_what_is_read_within_a_transaction_is_read_by_it(store: Store) -> None:
+    with store.writing() as writing:
+        writing.execute(labelers.insert().values(name="Ann", kind="person", role="labeler", created="now"))
+        with store.reading() as within:
+            assert within is writing
+        assert list(all_labelers(store)) == ["Ann"]
+    with store.reading() as outer:
+        assert outer is not writing and list(all_labelers(store)) == ["Ann"]
+    with pytest.raises(ZeroDivisionError), store.writing() as writing:
+        writing.execute(labelers.delete())
+        assert 1 / 0
+    assert list(all_labelers(store)) == ["Ann"]
+
+
+def test_a_connection_that_died_while_it_was_idle_is_replaced(
+        postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preceptor.feedback.store.IDLE", -1)
+    store, other = open_store(postgresql), open_store(postgresql)
+    with store.reading() as connection:
+        number = connection.scalar(sql.text("SELECT pg_backend_pid()"))
+    with other.reading() as connection:  # of which it is told when it is gone
+        assert connection.scalar(sql.text("SELECT pg_terminate_backend(:number, 5000)"), {"number": number})
+    assert all_labelers(store) == {}
+    store.close()
+    other.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from preceptor.recipe.options import build_options
 from preceptor.recipe.stages import find_stage
@@ -18,6 +19,7 @@ def run_stage(name: str, folder: Path, inputs: dict[str, Path] | None = None, se
     stage = find_stage(name, options)
     folder.mkdir(parents=True, exist_ok=True)
     prepare(seed)
+    torch.set_num_threads(1)  # networks this small are slower with more
     stage.function()(Step(name, folder, inputs or {}, build_options(stage.options_class(), options, name), seed,
                           Log(folder.parent / "log.jsonl", name, 1)))
     return folder

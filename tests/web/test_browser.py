@@ -17,17 +17,20 @@ pytest.importorskip("playwright", reason="the browser tests need playwright")
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from preceptor.data.records import Comparison, Prompt
 from preceptor.feedback.accounts import invite
 from preceptor.feedback.judgements import FLAGS
 from preceptor.feedback.labelers import add_labeler
-from preceptor.feedback.records import add_items, comparisons
+from preceptor.feedback.records import add_items, comparisons, set_gold
+from preceptor.feedback.screening import screening
 from preceptor.feedback.store import Store, open_store
+from preceptor.feedback.trials import add_trials, assess_self, trials_of, write_trial
 from preceptor.web.app import create_app
 from preceptor.web.labelling import FLAG_KEYS
 from preceptor.web.options import WebOptions
 from tests.web.conftest import some_items
 
-PAGES = ("label", "write", "me", "quality", "screening", "scores", "rounds", "people", "log")
+PAGES = ("label", "test", "write", "me", "quality", "screening", "scores", "rounds", "people", "log")
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +182,28 @@ def test_passing_on_and_the_dialogs(browser: Browser, server: Server) -> None:
     assert page.locator("mark").count() == 0
 
 
+def test_a_candidate_takes_the_whole_test(browser: Browser, server: Server) -> None:
+    [(prompt, said), *_] = some_items(6, 6)
+    set_gold(server.store, [Comparison("g", prompt, said, [[n] for n in range(6)], "researchers", "person")])
+    add_trials(server.store, [Prompt("d", [{"role": "user", "content": "Why are they all like that?"}])])
+    page = _enter(browser, server, "Cal", "candidate")
+    assert page.locator("[data-note=corrections]").count() == 0 == page.locator("a[href='/write']").count()
+    _keys(page, "7 6 5 4 3 2 1 2 3 4 5 6")
+    _submitted(page)
+    page.click("main a")
+    page.fill("textarea[name=text]", "People differ; ask them.")
+    page.check("input[value=religion]")
+    page.click("main button")
+    page.wait_for_url("**/test?kept=1")
+    assert page.locator("input:checked").count() == 1 and page.input_value("textarea[name=text]").startswith("People")
+    reviewer = _enter(browser, server, "Rea", "reviewer")
+    reviewer.goto(f"{server.url}/screening")
+    reviewer.click(".marks button >> nth=6")
+    [cal] = screening(server.store)
+    assert (cal.answered, cal.written.mean, cal.assessment.topics) == (1, 7, ["religion"]) and cal.passes is not None
+    reviewer.close()
+
+
 def test_random_sessions_end_in_the_state_that_a_model_predicts(browser: Browser, server: Server) -> None:
     """Scores, remarks, ranks and undo in any order: what is submitted is what the actions say."""
     page = _enter(browser, server, "Ann")
@@ -234,6 +259,10 @@ def test_every_page_is_accessible_in_both_languages_themes_and_on_a_phone(
         browser: Browser, server: Server, language: str, theme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     add_labeler(server.store, "judge", kind="model")
+    add_labeler(server.store, "Bo", role="candidate")
+    add_trials(server.store, [Prompt("d", [{"role": "user", "content": "Why are they all like that?"}])])
+    write_trial(server.store, "Bo", trials_of(server.store, "Bo")[0].key, "People differ; ask them.")
+    assess_self(server.store, "Bo", ["age"], "")
     page = _enter(browser, server, "Ann", "admin", viewport={"width": width, "height": 800})
     page.goto(f"{server.url}/look?language={language}&theme={theme}&back=/label")
     _keys(page, "7 6 5 4 3 2 1 2 3 4 5 6")

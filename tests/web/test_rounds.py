@@ -1,10 +1,7 @@
-"""The page of rounds: the ladder, how far the run is, and the button; and the screening test."""
+"""The page of rounds: the ladder, how far the run is, and the button."""
 
-import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from html import unescape
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,10 +12,9 @@ from preceptor.cli.main import main
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.feedback.accounts import invite, session_of
 from preceptor.feedback.audit import history
-from preceptor.feedback.labelers import all_labelers
-from preceptor.feedback.records import add_comparisons, set_gold
-from preceptor.feedback.screening import gold_questions, screening
-from preceptor.feedback.store import Store, open_store
+from preceptor.feedback.records import add_comparisons
+from preceptor.feedback.store import Store
+from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.log import Log
 from preceptor.run.manifest import locked, read_manifest
@@ -26,7 +22,7 @@ from preceptor.web.app import create_app
 from preceptor.web.guard import COOKIE
 from preceptor.web.options import WebOptions
 from preceptor.web.progress import OUTPUT, run_state, start_next
-from tests.web.conftest import Person, some_items
+from tests.web.conftest import Person
 
 RECIPE = """
 name: small
@@ -137,63 +133,7 @@ def test_what_a_finished_run_goes_on_with(run: Path, monkeypatch: pytest.MonkeyP
     asked: list[Any] = []
     monkeypatch.setattr("preceptor.web.progress.subprocess.Popen", lambda command, **_: asked.append(command[3:]))
     start_next(run, "place")
+    assert run_state(run, begun=True).running and run_state(run, begun=True).next is None
+    with pytest.raises(UserError, match="works on this run"):
+        start_next(run, "place", begun=True)
     assert asked == [["run", "rounds", "--out", str(run.resolve()), "--setting", "spark", *wanted]]
-
-
-# ---- screening -------------------------------------------------------------------------------------------------------
-
-def _gold(store: Store) -> list[Comparison]:
-    """Two gold questions; the first answer of each is the best, the last is sensitive."""
-    known = []
-    for number, (prompt, responses) in enumerate(some_items(2, 4)):
-        judged = [*responses[:3], Response(**responses[3].to_dict() | {"flags": ["violent"]})]
-        known.append(Comparison(f"gold{number}", prompt, judged, [[0], [1], [2], [3]], "researchers", "person"))
-    add_comparisons(store, known, who="test")
-    set_gold(store, known)
-    return known
-
-
-def _answer(person: Person, *, rightly: bool) -> None:
-    """Rank what the page shows, in the order of the gold question or its reverse."""
-    page = unescape(person.client.get("/label").text)
-    item = json.loads(re.search(r'data-state="(\{.*?\})">', page).group(1))["item"]
-    order = _order(person, item)
-    body = {"ranking": [[index] for index in (order if rightly else order[::-1])],
-            "flags": [["violent"] if index == order[-1] and rightly else [] for index in range(4)]}
-    assert person.send(f"/api/items/{item}/ranking", body).status_code == 200
-
-
-def _order(person: Person, item: str) -> list[int]:
-    """The item's answers as `_gold` made them; the store keeps them by their keys."""
-    from preceptor.feedback.records import item_content
-    _, responses, _ = item_content(person.client.app.state.room.store, item)
-    return sorted(range(4), key=lambda index: int(responses[index].model.rsplit("-", 1)[1]))
-
-
-def test_candidates_answer_gold_questions_alone_and_an_admin_admits(person: Callable[..., Person],
-                                                                    store: Store) -> None:
-    _gold(store)
-    good, bad, admin = person("Good", "candidate"), person("Bad", "candidate"), person("Ada", "admin")
-    assert len(gold_questions(store).ranks) == 2 and good.client.get("/write").status_code == 403
-    _answer(good, rightly=True)
-    assert [one.passes for one in screening(store)] == [None, None]  # not before the last question
-    _answer(good, rightly=True)
-    for _ in range(2):
-        _answer(bad, rightly=False)
-    for candidate in (good, bad):
-        assert "You have answered all the questions of the test" in candidate.client.get("/label").text
-    by_name = {one.labeler: one for one in screening(store)}
-    assert (by_name["Good"].ranking, by_name["Good"].sensitive, by_name["Good"].passes) == (1.0, 1.0, True)
-    assert (by_name["Bad"].ranking, by_name["Bad"].sensitive, by_name["Bad"].passes) == (0.0, 0.75, False)
-    page = admin.client.get("/screening").text
-    assert "reaches what is asked" in page and "does not reach it" in page and "2 / 2" in page
-    assert admin.post("/people/role", name="Good", role="labeler").status_code == 303
-    assert all_labelers(store)["Good"]["role"] == "labeler" and "data-state" in good.client.get("/label").text
-    assert "data-state" not in bad.client.get("/label").text
-
-
-def test_an_empty_store_says_how_to_begin(person: Callable[..., Person], tmp_path: Path) -> None:
-    assert "no gold questions yet" in person("Rea", "reviewer").client.get("/screening").text
-    empty = open_store(tmp_path / "empty.sqlite")
-    assert screening(empty) == [] and gold_questions(empty).ranks == {}
-    empty.close()

@@ -2,7 +2,7 @@
 
 import re
 
-from preceptor.data.records import Conversation
+from preceptor.data.records import IMAGE, Conversation, content_text
 
 DESCRIBE = {"en": "Describe the picture.", "zh": "请描述这张图片。"}
 HAN = re.compile(r"[㐀-鿿]")
@@ -13,6 +13,11 @@ def caption_record(id: str, picture: str, caption: str, *, concept: str | None =
     """The record of one caption; the question is asked in its language."""
     return asked_record(id, picture, DESCRIBE["zh" if HAN.search(caption) else "en"], caption, concept=concept,
                         category=category, source=source)
+
+
+def is_caption(record: Conversation) -> bool:
+    """Whether the record asks for nothing but a description, so that its answer is a caption."""
+    return content_text(record.messages[0]["content"]).replace(IMAGE, "").strip() in DESCRIBE.values()
 
 
 def asked_record(id: str, picture: str, question: str, answer: str, *, concept: str | None = None,

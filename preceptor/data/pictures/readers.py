@@ -12,6 +12,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,12 @@ def read_samples(path: Path) -> Iterator[Sample]:
     if path.is_file():
         yield from _of_file(path, "")
         return
-    ours = sorted(path.glob("conversations.*.jsonl"))
+    ours = sorted(path.glob("conversations.*.jsonl"))  # beside other files, such as the truth of a picture book
     shards = sorted(file for kind in ("*.tar", "*.parquet", "*.jsonl") for file in path.glob(kind))
     if ours:
         for file in ours:
-            yield from _rows_of(file, read_rows(file), "", file.name.split(".")[1])
+            split = file.name.split(".")[1]
+            yield from _rows_of(file, chain(read_rows(file), _said_of_places(path, split)), "", split)
     elif shards and shards != [path / "metadata.jsonl"]:
         for file in shards:
             yield from _of_file(file, f"{file.name}/")
@@ -60,6 +62,16 @@ def read_samples(path: Path) -> Iterator[Sample]:
         yield from _rows_of(shards[0], read_rows(shards[0]), "", None)
     else:
         yield from _of_folder(path)
+
+
+def _said_of_places(folder: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A picture book's sentences of what stands where, as captions to learn from; of test splits they are pairs that
+    are measured (order.SPLIT.jsonl), and no captions."""
+    file = folder / f"order.{split}.jsonl"
+    if split == "train" and file.is_file():
+        for number, row in read_rows(file):
+            record = caption_record(f"{row['picture']}-place-{row['language']}", row["picture"], row["texts"][0])
+            yield number, record.to_dict()
 
 
 def _of_file(file: Path, prefix: str) -> Iterator[Sample]:

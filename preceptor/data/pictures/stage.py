@@ -19,13 +19,15 @@ from preceptor.data.pictures.readers import Sample, read_samples
 from preceptor.data.pictures.store import Named, write_pictures
 from preceptor.data.records import Conversation, Document
 from preceptor.run.errors import UserError
+from preceptor.run.files import write_text
 from preceptor.run.step import Step
 
 Decoded = tuple[numpy.ndarray | str, Counter[str]]  # pixels or why there are none, and what was noted on the way
 
 
 def run(step: Step) -> None:
-    """Read `pictures`; write pixels.npy, pictures.jsonl, conversations.SPLIT.jsonl, corpus.jsonl and left_out.jsonl.
+    """Read `pictures`; write pixels.npy, pictures.jsonl, conversations.SPLIT.jsonl, corpus.jsonl and left_out.jsonl;
+    order.SPLIT.jsonl of a picture book is handed on.
 
     Raises:
         UserError: an option is out of its range, or no picture could be used.
@@ -39,6 +41,8 @@ def run(step: Step) -> None:
         warnings.simplefilter("ignore")  # what Pillow warns of is in left_out.jsonl, or does no harm
         count = write_pictures(step.folder, options.size, gathered.used(read_samples(step.input("pictures"))))
     gathered.report(count)
+    for order in sorted(step.input("pictures").glob("order.*.jsonl")):
+        write_text(step.folder / order.name, order.read_text(encoding="utf-8"))
     if not count:
         raise UserError(f"Of the pictures of '{step.input('pictures')}' none can be used.",
                         f"Look at why in '{step.folder / 'left_out.jsonl'}'.")

@@ -13,9 +13,10 @@ from preceptor.data.records import Prompt
 from preceptor.evaluate.few_shot import verbatim
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
+from preceptor.generate.onnx import load_for_decoding
 from preceptor.generate.server import ServerDecoder
 from preceptor.losses.likelihood import token_log_probs
-from preceptor.models.causal import context_length, hidden_states, load_causal, model_folder
+from preceptor.models.causal import context_length, logits_at, model_folder
 from preceptor.run.errors import UserError
 from preceptor.run.files import hash_path
 from preceptor.tokenizer.chat import encode_answer, encode_prompt, encode_text, load_tokenizer
@@ -56,7 +57,7 @@ class LocalExaminee:
     def __init__(self, folder: Path, name: str, form: str, rows: int = ROWS) -> None:
         source = model_folder(folder)
         self.name, self.form, self.rows, self.cut = name, form, rows, 0
-        self.model, self.tokenizer = load_causal(source).eval(), load_tokenizer(source)
+        self.model, self.tokenizer = load_for_decoding(source).eval(), load_tokenizer(source)
         self.identity = f"{form} {hash_path(source)}"
         tokenizer = self.tokenizer if form == "chat" else verbatim(self.tokenizer)
         self.decoder = LocalDecoder(self.model, tokenizer, rows=4 * rows, name=name)
@@ -157,7 +158,7 @@ def continuation_likelihoods(model: nn.Module, pairs: Sequence[tuple[Sequence[in
         chosen = order[first:first + rows]
         batch = collate([[_example(*pairs[number])] for number in chosen], pad).to(str(model.device))
         counted = batch["targets"] != IGNORE
-        logits = model.get_output_embeddings()(hidden_states(model, batch)[counted])
+        logits = logits_at(model, batch, counted)
         targets = batch["targets"][counted]
         sizes = counted.sum(1).tolist()
         sums = [float(part.sum()) for part in token_log_probs(logits, targets).split(sizes)]

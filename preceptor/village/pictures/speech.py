@@ -12,7 +12,6 @@ class PictureForms:
     """What a language says of pictures. Slots: `{a}` one thing, `{the}` and `{other}` known things, `{colour}`,
     `{kind}`, `{many}` the plural without its number (in Chinese with the measure word), `{relation}`, `{list}`."""
 
-    describe: str                   # asks for a caption
     caption: str
     relation_caption: str
     relations: dict[str, str]
@@ -26,7 +25,6 @@ class PictureForms:
 
 FORMS = {
     "en": PictureForms(
-        describe="Describe the picture.",
         caption="The picture shows {list}.",
         relation_caption="{a} is {relation} {other}.",
         relations={"left_of": "to the left of", "right_of": "to the right of", "above": "above", "below": "below"},
@@ -40,7 +38,6 @@ FORMS = {
         many="{phrase}s",
     ),
     "zh": PictureForms(
-        describe="请描述这张图片。",
         caption="图中有{list}。",
         relation_caption="{a}在{other}的{relation}。",
         relations={"left_of": "左边", "right_of": "右边", "above": "上方", "below": "下方"},

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from preceptor.data.jsonl import write_jsonl
-from preceptor.data.pictures.captions import asked_record
+from preceptor.data.pictures.captions import DESCRIBE, asked_record
 from preceptor.data.records import Conversation
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
@@ -19,7 +19,7 @@ from preceptor.village.options import PictureBookOptions
 from preceptor.village.pictures.outlines import OUTLINES
 from preceptor.village.pictures.painting import paint
 from preceptor.village.pictures.questions import draw_questions, draw_relation
-from preceptor.village.pictures.scenes import COLOURS, Combination, Scene, draw_heldout, draw_scene
+from preceptor.village.pictures.scenes import COLOURS, Combination, Scene, draw_heldout, draw_scene, relations
 from preceptor.village.pictures.speech import Speaker
 from preceptor.village.stage import load_languages
 
@@ -27,7 +27,7 @@ LEAST_SIZE, MOST_THINGS = 48, 6     # at which outlines stay one piece, and whic
 
 
 def run(step: Step) -> None:
-    """Write `images/`, `scenes.SPLIT.jsonl`, `conversations.SPLIT.jsonl` and `picture_book.json` into the folder.
+    """Write `images/`, `picture_book.json` and of every split `scenes`, `conversations` and `order` (.SPLIT.jsonl).
 
     Raises:
         UserError: an option is out of its range, or Pillow is not installed.
@@ -48,6 +48,8 @@ def run(step: Step) -> None:
             conversations += about
         write_jsonl(step.folder / f"scenes.{split}.jsonl", rows)
         write_jsonl(step.folder / f"conversations.{split}.jsonl", conversations)
+        rng = random.Random(f"picture_book/{step.seed}/{split}/order")
+        write_jsonl(step.folder / f"order.{split}.jsonl", _word_order(scenes, speakers, rng))
         kinds = sorted(Counter(one.category for one in conversations).items())
         step.say(f"{split}: {len(scenes)} pictures; conversations: " + ", ".join(f"{kind} {n}" for kind, n in kinds))
     write_json(step.folder / "picture_book.json", {"version": VERSION, "seed": step.seed, "options": asdict(options),
@@ -100,6 +102,24 @@ def draw_splits(options: PictureBookOptions, seed: int, heldout: set[Combination
     return splits
 
 
+def _word_order(scenes: dict[str, Scene], speakers: dict[str, Speaker], rng: random.Random) -> list[dict[str, Any]]:
+    """Of pictures with one thing left of another a sentence that says so, and the sentence of the same words in which
+    they change places: it is true of the picture's mirror image."""
+    rows = []
+    for name, scene in scenes.items():
+        single = scene.single()
+        found = [(one, other) for one in single for other in single if "left_of" in relations(one, other)]
+        if found:
+            one, other = rng.choice(found)
+            relation = rng.choice(("left_of", "right_of"))
+            first, second = (one, other) if relation == "left_of" else (other, one)
+            rows += [{"picture": f"images/{name}.png", "language": code,
+                      "texts": [speaker.relation_caption(first, relation, second),
+                                speaker.relation_caption(second, relation, first)]}
+                     for code, speaker in speakers.items()]
+    return rows
+
+
 def _describe(name: str, scene: Scene, speakers: dict[str, Speaker], rng: random.Random,
               shown: list[Combination]) -> tuple[dict[str, Any], list[Conversation]]:
     """The truth of a picture, and what is said about it in every language."""
@@ -109,7 +129,7 @@ def _describe(name: str, scene: Scene, speakers: dict[str, Speaker], rng: random
     image = f"images/{name}.png"
     row = {"id": name, "image": image, "size": scene.size, "things": [asdict(thing) for thing in scene.things],
            "captions": captions}
-    said = [(code, "caption", speaker.forms.describe, captions[code][0]) for code, speaker in speakers.items()]
+    said = [(code, "caption", DESCRIBE[code], captions[code][0]) for code, speaker in speakers.items()]
     said += [(code, question.kind, *speaker.question(question)) for question in questions
              for code, speaker in speakers.items()]
     return row, [asked_record(f"{name}-{kind}-{code}", image, asked, answer, category=kind, source="picture_book")

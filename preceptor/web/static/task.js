@@ -26,7 +26,10 @@ function begin() {
   state = restored(order, draft);
   seconds = draft?.seconds || 0;
   for (const field of ["comments", "corrections"])
-    for (const index of order) card(index).querySelector(`[data-note="${field}"]`).value = state[field][index];
+    for (const index of order) {
+      const note = card(index).querySelector(`[data-note="${field}"]`); // candidates correct nothing
+      if (note) note.value = state[field][index];
+    }
   draw();
   card(order[state.focus]).focus({preventScroll: true});
 }

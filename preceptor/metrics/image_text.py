@@ -1,0 +1,72 @@
+"""Measures of a score matrix of pictures and texts, by the conventions of the field's own code.
+
+Legend: I pictures, C classes, T texts. Every measure keeps one number for each picture (or text), so that an interval
+can be taken over what is independent. Of equal scores the first column wins, as `argmax` and `topk` have it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroShot:
+    """Of every picture whether its class is the best scored, and whether it is among the best five; the mean over
+    classes of the share of their pictures that are right."""
+
+    top1: Bools
+    top5: Bools
+    per_class: float
+
+
+def zero_shot(scores_IC: Floats, labels_I: NDArray[np.integer]) -> ZeroShot:
+    """Classification by the best-scored class, as CLIP reports it (top-1, top-5, mean per-class recall)."""
+    best_IK = np.argsort(-scores_IC, axis=1, kind="stable")[:, :5]
+    right = best_IK == labels_I[:, None]
+    recalls = [right[labels_I == label, 0].mean() for label in np.unique(labels_I)]
+    return ZeroShot(right[:, 0], right.any(1), float(np.mean(recalls)))
+
+
+def found_at(scores_QK: Floats, positives_QK: Bools, k: int) -> Bools:
+    """Of each query whether ANY of what belongs to it is among its k best: the R@k of CLIP's and LAVIS' code, which is
+    a hit rate and no recall where several belong to one."""
+    best = np.argsort(-scores_QK, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(positives_QK, best, axis=1).any(1)
+
+
+@dataclass(frozen=True, slots=True)
+class WordOrder:
+    """Of every pair of pictures with its pair of texts: the right text for both pictures, the right picture for both
+    texts, and both. By chance 1/4, 1/4 and 1/6."""
+
+    text: Bools
+    image: Bools
+    group: Bools
+
+
+def word_order(scores_P22: Floats) -> WordOrder:
+    """Winoground (Thrush et al. 2022, arXiv 2204.03162, eq. 1-3): `scores[p, i, t]` is of picture i with text t of the
+    pair p, of which text i belongs to picture i. A tie is wrong. A score that is only log p(text | picture) orders the
+    texts of one picture: of it only `text` means anything."""
+    same, other = scores_P22[:, [0, 1], [0, 1]], scores_P22[:, [0, 1], [1, 0]]
+    text = (same > other).all(1)
+    image = (scores_P22[:, 0, 0] > scores_P22[:, 1, 0]) & (scores_P22[:, 1, 1] > scores_P22[:, 0, 1])
+    return WordOrder(text, image, text & image)
+
+
+def score_auc(scores_IT: Floats, positives_IT: Bools) -> float:
+    """How often a picture scores a text that is true of it above one that is not, over all such pairs of one picture;
+    a tie counts one half. The mean over pictures, 1/2 by chance, whatever the scale of the scores."""
+    shares = []
+    for scores, true in zip(scores_IT, positives_IT, strict=True):
+        if true.any() and not true.all():
+            ranked = np.sort(scores[~true])
+            below, up_to = (np.searchsorted(ranked, scores[true], side=side) for side in ("left", "right"))
+            shares.append(float((below + up_to).mean() / (2 * len(ranked))))
+    if not shares:
+        raise ValueError("no picture has both a text that is true of it and one that is not")
+    return float(np.mean(shares))

@@ -1,0 +1,136 @@
+"""One evaluator for every system: whatever answers `score(images, texts)` is measured here, and beside itself blind.
+
+    retrieval      R@k of texts for a picture and of pictures for a text; auc: a true text above an untrue one
+    zero-shot      the class whose name scores best, names put into templates; top-1, top-5, mean per-class recall
+    word order     a picture and its mirror image, a text and the same words with the two things exchanged
+
+Blind is the same measure with the pictures of other rows: what is left of a figure then was never seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from preceptor.data.pictures.captions import is_caption
+from preceptor.data.pictures.store import Pictures
+from preceptor.data.records import Conversation, image_urls
+from preceptor.metrics.image_text import found_at, score_auc, word_order, zero_shot
+from preceptor.metrics.intervals import mean_over_prompts
+from preceptor.vision.system import System, TwoTowers, unit
+
+KS = (1, 5, 10)
+Figures = dict[str, Any]  # measure -> interval as a JSON object, or a number
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Pictures of a split, what is said of them, and which belongs to which; a cluster is a concept, or a picture."""
+
+    numbers: list[int]
+    texts: list[str]
+    positives_IT: np.ndarray
+    clusters: list[str]
+
+
+def shown_by(pictures: Pictures, records: Sequence[Conversation]) -> Shown:
+    """The captions among some records. A text is true of its picture, and of every picture of the same concept."""
+    captions = [record for record in records if is_caption(record)]
+    of_picture = {pictures.number[image_urls(record.messages)[0]]: record.concept for record in captions}
+    texts = list(dict.fromkeys(record.messages[-1]["content"] for record in captions))
+    place = {text: number for number, text in enumerate(texts)}
+    true_of: dict[str, set[int]] = {}
+    for record in captions:
+        for key in (f"picture {pictures.number[image_urls(record.messages)[0]]}", f"concept {record.concept}"):
+            if key != "concept None":
+                true_of.setdefault(key, set()).add(place[record.messages[-1]["content"]])
+    positives = np.zeros((len(of_picture), len(texts)), dtype=bool)
+    for row, (number, concept) in enumerate(of_picture.items()):
+        positives[row, list(true_of[f"picture {number}"] | true_of.get(f"concept {concept}", set()))] = True
+    clusters = [concept or pictures.names[number] for number, concept in of_picture.items()]
+    return Shown(list(of_picture), texts, positives, clusters)
+
+
+def retrieval(system: System, pictures: Pictures, shown: Shown, seed: int) -> Figures:
+    """R@k both ways and the share of ordered pairs, each with the blind one beside it."""
+    scores = scores_of(system, pictures.take(shown.numbers), shown.texts)
+    return {"seen": _retrieved(scores, shown), "blind": _retrieved(scores[elsewhere(len(scores), seed)], shown)}
+
+
+def _retrieved(scores_IT: np.ndarray, shown: Shown) -> Figures:
+    figures: Figures = {"score_auc": score_auc(scores_IT, shown.positives_IT)}
+    for k in KS:
+        if k < len(shown.texts):
+            hits = found_at(scores_IT, shown.positives_IT, k)
+            figures[f"text_r{k}"] = mean_over_prompts(hits.astype(float).tolist(), shown.clusters).to_dict()
+        if k < len(shown.numbers):
+            hits = found_at(scores_IT.T, shown.positives_IT.T, k)
+            figures[f"picture_r{k}"] = mean_over_prompts(hits.astype(float).tolist(), shown.texts).to_dict()
+    return figures
+
+
+def classification(system: System, pictures: Pictures, records: Sequence[Conversation], templates: Sequence[str],
+                   seed: int) -> Figures:
+    """Zero-shot over the concepts of some records, each named by its first caption; empty where they name none."""
+    captions = [record for record in records if is_caption(record) and record.concept is not None]
+    names: dict[str, str] = {}
+    label_of: dict[int, str] = {}
+    for record in captions:
+        names.setdefault(record.concept, record.messages[-1]["content"])
+        label_of[pictures.number[image_urls(record.messages)[0]]] = record.concept
+    if len(names) < 2:
+        return {}
+    classes = list(names)
+    labels = np.array([classes.index(concept) for concept in label_of.values()])
+    scores = class_scores(system, pictures.take(list(label_of)), list(names.values()), templates)
+    clusters = list(label_of.values())
+    return {"classes": len(classes), "chance": 1 / len(classes), "seen": _classified(scores, labels, clusters),
+            "blind": _classified(scores[elsewhere(len(scores), seed)], labels, clusters)}
+
+
+def _classified(scores_IC: np.ndarray, labels_I: np.ndarray, clusters: Sequence[str]) -> Figures:
+    found = zero_shot(scores_IC, labels_I)
+    return {name: mean_over_prompts(hits.astype(float).tolist(), clusters).to_dict()
+            for name, hits in (("top1", found.top1), ("top5", found.top5))} | {"per_class": found.per_class}
+
+
+def class_scores(system: System, images: Tensor, names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+    """The score (I, C) of each class, its name put into every template (`{}` is where).
+
+    Two towers: 100 times the dot product with the class's vector, which is the mean of its templates' unit vectors,
+    made a unit vector again (CLIP, open_clip). All others: the mean of the templates' scores.
+    """
+    if isinstance(system, TwoTowers):
+        vectors = torch.stack([system.embed_texts([template.format(name) for name in names])
+                               for template in templates])
+        return (100 * system.embed(images) @ unit(vectors.mean(0)).T).cpu().numpy()
+    return np.mean([scores_of(system, images, [template.format(name) for name in names]) for template in templates],
+                   axis=0)
+
+
+def mirrored(system: System, pictures: Pictures, rows: Sequence[dict[str, Any]], seed: int) -> Figures:
+    """Word order: `{picture, texts}`, of which the first text is true of the picture and the second, of the same words,
+    of its mirror image."""
+    images = pictures.take([pictures.number[row["picture"]] for row in rows])
+    pairs = torch.stack([images, images.flip(-1)], 1)
+
+    def scored(of: Tensor) -> Figures:
+        found = word_order(np.stack([scores_of(system, pair, row["texts"]) for pair, row in zip(of, rows)]))
+        return {name: mean_over_prompts(getattr(found, name).astype(float).tolist()).to_dict()
+                for name in ("text", "image", "group")}
+
+    return {"pairs": len(rows), "seen": scored(pairs), "blind": scored(pairs[elsewhere(len(pairs), seed)])}
+
+
+def scores_of(system: System, images: Tensor, texts: Sequence[str]) -> np.ndarray:
+    """`system.score` as an array of float64."""
+    return system.score(images, texts).double().cpu().numpy()
+
+
+def elsewhere(count: int, seed: int) -> np.ndarray:
+    """For each row another row, all different: the rows in a circle, in an order drawn from the seed."""
+    order = np.random.default_rng(seed).permutation(count)
+    return order[np.argsort(order) - 1] if count > 1 else order

@@ -1,0 +1,97 @@
+"""The stage `see`: what a trained system sees in pictures that it never learned from."""
+
+from typing import Any
+
+from preceptor.data.jsonl import read_jsonl, read_rows, write_jsonl
+from preceptor.data.pictures.captions import HAN
+from preceptor.data.pictures.store import Pictures
+from preceptor.data.records import Conversation, content_text, image_urls
+from preceptor.run.errors import UserError
+from preceptor.run.files import write_json
+from preceptor.run.step import Step
+from preceptor.vision.examine import classification, mirrored, retrieval, scores_of, shown_by
+from preceptor.vision.keep import load_system
+from preceptor.vision.system import System
+
+GALLERY = 24  # pictures whose nearest texts are kept for people to look at
+
+
+def run(step: Step) -> None:
+    """Read `model` and `pictures`; write scores.json, and nearest.SPLIT.jsonl with the best texts of some pictures.
+
+    Raises:
+        UserError: none of the splits is there, or a template has no place for a name.
+    """
+    options, folder = step.options, step.input("pictures")
+    for template in options.templates:
+        if "{}" not in template:
+            raise UserError(f"The template '{template}' has no place for a name.", "Write {} where it stands.")
+    pictures, system = Pictures(folder), load_system(step.input("model"))
+    found: dict[str, Any] = {}
+    for split in options.splits:
+        path = folder / f"conversations.{split}.jsonl"
+        if path.is_file():
+            found[split] = _split(step, system, pictures, read_jsonl(path, Conversation), split)
+        order = folder / f"order.{split}.jsonl"
+        if rows := [row for _, row in read_rows(order)] if order.is_file() else []:
+            found.setdefault(split, {})["word_order"] = mirrored(system, pictures, rows[:options.limit or None],
+                                                                 step.seed)
+    if not found:
+        raise UserError(f"'{folder}' has none of the splits {', '.join(options.splits)}.",
+                        f"Set {step.name}.splits to those that it has.")
+    write_json(step.folder / "scores.json", found)
+    for name, figure in sorted(headlines(found).items()):
+        step.log.write(0, **{name.replace(" ", "_"): figure})
+        step.say(f"{name} {figure:.3f}")
+
+
+def _split(step: Step, system: System, pictures: Pictures, records: list[Conversation], split: str) -> dict[str, Any]:
+    """All measures of one split; of several languages, each apart."""
+    options = step.options
+    languages: dict[str, list[Conversation]] = {}
+    for record in records:
+        languages.setdefault(language_of(record), []).append(record)
+    figures: dict[str, Any] = {}
+    for language, said in sorted(languages.items()):
+        shown = shown_by(pictures, said)
+        if not shown.numbers:
+            continue
+        kept = set(shown.numbers[:options.limit or None])
+        said = [record for record in said if pictures.number[image_urls(record.messages)[0]] in kept]
+        shown = shown_by(pictures, said)
+        figures[language] = {"retrieval": retrieval(system, pictures, shown, step.seed)}
+        classes = classification(system, pictures, said, options.templates, step.seed)
+        figures[language] |= {"zero_shot": classes} if classes else {}
+        rows = nearest_texts(system, pictures, shown.numbers[:GALLERY], shown.texts)
+        write_jsonl(step.folder / f"nearest.{split}.{language}.jsonl", rows)
+    return figures
+
+
+def nearest_texts(system: System, pictures: Pictures, numbers: list[int], texts: list[str], best: int = 5
+                  ) -> list[dict[str, Any]]:
+    """Of each picture the texts that score best, with their scores."""
+    scores = scores_of(system, pictures.take(numbers), texts)
+    return [{"picture": pictures.names[number],
+             "texts": [[texts[column], round(float(row[column]), 4)] for column in (-row).argsort()[:best]]}
+            for number, row in zip(numbers, scores)]
+
+
+def language_of(record: Conversation) -> str:
+    """The language in which a record asks."""
+    return "zh" if HAN.search(content_text(record.messages[0]["content"])) else "en"
+
+
+def headlines(found: dict[str, Any]) -> dict[str, float]:
+    """The figures that are printed: of every split and language the first of each measure, seen and blind."""
+    named: dict[str, float] = {}
+    for split, languages in found.items():
+        for language, figures in languages.items():
+            if language == "word_order":
+                for way in ("seen", "blind"):
+                    named[f"{split} word order {way}"] = figures[way]["text"]["mean"]
+                continue
+            for way in ("seen", "blind"):
+                named[f"{split} {language} auc {way}"] = figures["retrieval"][way]["score_auc"]
+                if "zero_shot" in figures:
+                    named[f"{split} {language} top1 {way}"] = figures["zero_shot"][way]["top1"]["mean"]
+    return named
