@@ -65,16 +65,22 @@ def preceptor(arguments: Sequence[str], scratch: Path, kill: Kill | None = None,
 
     After so many `seconds` it is killed, if it still runs.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    output = scratch / "output.txt"
-    process = context.Process(target=_child, args=(list(arguments), output, kill))
-    process.start()
+    process, output = begun(arguments, scratch, kill)
     process.join(seconds)
     if process.is_alive():
         process.kill()
         process.join()
     return Ended(process.exitcode, output.read_text(encoding="utf-8"))
+
+
+def begun(arguments: Sequence[str], scratch: Path, kill: Kill | None = None) -> tuple[Any, Path]:
+    """Such a process, running, and the file that it writes to."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    output = scratch / "output.txt"
+    process = context.Process(target=_child, args=(list(arguments), output, kill))
+    process.start()
+    return process, output
 
 
 def _child(arguments: list[str], output: Path, kill: Kill | None) -> None:

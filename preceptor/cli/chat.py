@@ -3,10 +3,9 @@
 import random
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from preceptor.cli.columns import side_by_side
 from preceptor.cli.opinions import RANKINGS, THUMBS, Opinions
@@ -16,7 +15,7 @@ from preceptor.generate.local import LocalDecoder
 from preceptor.models.causal import context_length, load_causal
 from preceptor.run.errors import UserError, nearest
 from preceptor.run.manifest import read_manifest, step_folder
-from preceptor.tokenizer.chat import encode_prompt, load_tokenizer
+from preceptor.tokenizer.chat import fitting, load_tokenizer
 
 POLICIES = ("ppo_ptx", "ppo", "select", "sft", "base")  # the newest first
 COMPARED = ("base", "sft", "ppo_ptx")
@@ -191,17 +190,6 @@ class Talk:
             folder = self.folders[name]
             self.decoders[name] = LocalDecoder(load_causal(folder), load_tokenizer(folder), name=name)
         return self.decoders[name]
-
-
-def fitting(messages: Sequence[dict[str, str]], tokenizer: Any, room: int) -> tuple[list[dict[str, str]], bool]:
-    """The conversation without as many of its first questions, each with its answer, as `room` tokens cannot hold.
-
-    The last question always stays; the second value says whether it fits, too. Where it does not, the decoder cuts it.
-    """
-    kept = list(messages)
-    while not (whole := len(encode_prompt(tokenizer, Prompt(id="chat", messages=kept))) <= room) and len(kept) > 1:
-        kept = kept[2:]
-    return kept, whole
 
 
 def printable(text: str) -> str:

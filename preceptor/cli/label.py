@@ -9,6 +9,7 @@ from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Prompt
 from preceptor.feedback.assign import waiting
 from preceptor.feedback.audit import note
+from preceptor.feedback.exchanges import all_exchanges
 from preceptor.feedback.formats import read_comparisons, write_comparisons
 from preceptor.feedback.labelers import account_name
 from preceptor.feedback.machines import rank_with
@@ -100,6 +101,7 @@ def _judge(store: Store, options: argparse.Namespace) -> None:
 
 def _export(store: Store, path: Path, format: str) -> None:
     others = {"thumbs": lambda: (one.row() for one in all_thumbs(store)), "prompts": lambda: prompts(store),
+              "exchanges": lambda: (one.row() for one in all_exchanges(store)),
               "demonstrations": lambda: demonstrations(store)}
     if format in others:
         rows, lost = write_jsonl(path, others[format]()), ""

@@ -215,7 +215,7 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--export", type=Path, metavar="FILE", help="write the rankings to a file, and end")
     label.add_argument("--format", default="comparisons",
                        help="of --export: comparisons, parquet, ranked, pairs; or, instead, thumbs, prompts, "
-                            "demonstrations")
+                            "demonstrations, exchanges")
     label.set_defaults(command=_label)
 
 

@@ -2,12 +2,12 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from preceptor.run.errors import UserError
 from preceptor.run.manifest import plain_name
-
-FINISHING = 30  # seconds that answers in the making get when the server is told to stop
 
 
 def add_serve(commands: argparse._SubParsersAction) -> None:
@@ -19,40 +19,62 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--keys", type=Path, metavar="FILE",
                        help="API keys to let in, one a line (default: those in $PRECEPTOR_API_KEYS, by commas)")
     serve.add_argument("--requests-per-minute", type=int, default=600, metavar="N", help="of each key (600)")
-    serve.add_argument("--rows", type=int, default=32, metavar="N", help="answers of a model at a time (32)")
+    serve.add_argument("--rows", type=int, default=64, metavar="N", help="answers of a model at a time (64)")
     serve.add_argument("--waiting", type=int, default=256, metavar="N", help="answers that may wait, then 429 (256)")
     serve.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of answers that do not say (256)")
+    serve.add_argument("--timeout", type=float, default=600.0, metavar="S", help="seconds of a call, 0: any (600)")
+    serve.add_argument("--feedback", metavar="STORE", help="where opinions go: a .sqlite file or a "
+                       "postgresql:// URL (default, for the chat page alone: that of the models' run)")
+    serve.add_argument("--log", action="store_true", help="keep what is asked and answered there, and learn from it")
+    serve.add_argument("--runtime", default="", metavar="NAME", help="what decodes: pytorch or onnx (as the folder is)")
     serve.set_defaults(command=_serve)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
     from preceptor.web.options import ServeOptions
-    options = ServeOptions(keys=keys_of(arguments.keys), requests_per_minute=arguments.requests_per_minute,
-                           rows=arguments.rows, waiting=arguments.waiting, max_tokens=arguments.max_tokens)
-    for name in ("requests_per_minute", "rows", "max_tokens"):
-        if getattr(options, name) < 1:
+    names = ("requests_per_minute", "rows", "waiting", "max_tokens", "timeout", "runtime")
+    options = ServeOptions(keys=keys_of(arguments.keys), **{name: getattr(arguments, name) for name in names})
+    for name, least in {"requests_per_minute": 1, "rows": 1, "waiting": 0, "max_tokens": 1, "timeout": 0}.items():
+        if not getattr(options, name) >= least:
             raise UserError(f"Nothing can be served with --{name.replace('_', '-')} {getattr(options, name)}.",
-                            "Give 1 or more.")
+                            f"Give {least} or more.")
     folders = folders_of(arguments.models)
     try:
-        import uvicorn
-
         from preceptor.web.api import create_api
+        from preceptor.web.running import run
     except ImportError as error:
         raise UserError(f"The server needs the package {error.name}.",
                         "Install it with: pip install 'preceptor[web]'") from None
-    from preceptor.web.served import load
-    app = create_api({name: load(name, folder, options) for name, folder in folders.items()}, options)
+    from preceptor.feedback.store import open_store, public_place
+    from preceptor.web.service import Folders
+    if arguments.log and not arguments.feedback:
+        raise UserError("--log does not say where requests are to be kept.", "Give --feedback STORE, too.")
+    log = open_store(arguments.feedback) if arguments.log else None
+    found = Folders(folders, options)
+    app = create_api(found.all(), options, log, found)
     print(f"Serving {', '.join(folders)} at http://{arguments.host}:{arguments.port}/v1. Stop with Ctrl-C.", flush=True)
+    page = _chat(app, arguments, folders)
     if not options.keys:
         print("No API keys are set: whoever reaches this address is let in.", flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, host=arguments.host, port=arguments.port, log_level="warning",
-                                           server_header=False, timeout_graceful_shutdown=FINISHING))
+    if log is not None:
+        print(f"What is asked and answered is kept in {public_place(arguments.feedback)}.", flush=True)
     try:
-        server.run()
-    except SystemExit:
-        raise UserError(f"Port {arguments.port} of {arguments.host} cannot be used.",
-                        "Choose another one with --port.") from None
+        run(page, arguments.host, arguments.port, app.state.service.reload)
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _chat(api: Any, arguments: argparse.Namespace, folders: Mapping[str, Path]) -> Any:
+    """The API with the chat page beside it."""
+    from preceptor.feedback.store import public_place
+    from preceptor.web.chatting import beside, create_chat
+    from preceptor.web.opinions import Opinions, store_of
+    from preceptor.web.serve import LOCAL
+    place = arguments.feedback or store_of(folders.values())
+    kept = f"preferences go into {public_place(place)}" if place else "give --feedback FILE to keep preferences"
+    print(f"The chat page is at http://{arguments.host}:{arguments.port}/; {kept}.", flush=True)
+    return beside(api, create_chat(api.state.service, Opinions(place, alone=arguments.host in LOCAL)))
 
 
 def folders_of(models: list[str]) -> dict[str, Path]:

@@ -58,8 +58,8 @@ def prefer(store: Store, labeler: str, prompt: Prompt, responses: Sequence[Respo
     return one
 
 
-def thumb(store: Store, labeler: str, prompt: Prompt, response: Response, up: bool) -> None:
-    """Keep that a labeler likes an answer or not; what he said of it before is replaced."""
+def thumb(store: Store, labeler: str, prompt: Prompt, response: Response, up: bool | None) -> None:
+    """Keep that a labeler likes an answer or not; what he said of it before is replaced, by None with nothing."""
     add_labeler(store, labeler)
     asked = key_of(prompt.to_dict())
     answer = key_of([asked, response.to_dict()])
@@ -67,8 +67,10 @@ def thumb(store: Store, labeler: str, prompt: Prompt, response: Response, up: bo
         insert_new(connection, prompts, [{"key": asked, "record": prompt.to_dict()}])
         insert_new(connection, answers, [{"key": answer, "prompt": asked, "record": response.to_dict()}])
         connection.execute(thumbs.delete().where(thumbs.c.answer == answer, thumbs.c.labeler == labeler))
-        connection.execute(thumbs.insert().values(answer=answer, labeler=labeler, up=up, created=store.moment()))
-        note(store, connection, labeler, "thumb given", answer, up=up)
+        if up is not None:
+            connection.execute(thumbs.insert().values(answer=answer, labeler=labeler, up=up, created=store.moment()))
+        note(store, connection, labeler, "thumb given" if up is not None else "thumb taken back", answer,
+             **({"up": up} if up is not None else {}))
 
 
 def all_thumbs(store: Store) -> Iterator[Thumb]:

@@ -101,12 +101,12 @@ def open_store(place: str | Path, now: Callable[[], float] = time.time, *, creat
         tables.metadata.create_all(engine)
     except sql.exc.DBAPIError as error:
         reason = " ".join(str(error.orig).split())
-        raise UserError(f"The store of labels '{_public(place)}' cannot be opened: {reason}.",
+        raise UserError(f"The store of labels '{public_place(place)}' cannot be opened: {reason}.",
                         "Check that it is a store of Preceptor's, and that its database runs.") from None
     return Store(engine, now)
 
 
-def _public(place: str | Path) -> str:
+def public_place(place: str | Path) -> str:
     """The place of a store as it may be shown: a URL without its password."""
     return sql.make_url(str(place)).render_as_string() if is_url(place) else str(place)
 

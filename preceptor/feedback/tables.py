@@ -6,6 +6,7 @@
     drafts             what a labeler has not submitted yet
     labels             the rankings; one that is taken back is marked as withdrawn and stays
     thumbs             single answers that somebody liked or did not, in a conversation
+    exchanges          prompts and answers of a server that keeps a log of its requests
     trials, trial_answers, trial_scores   demonstrations that candidates write in the screening test, and their scores
     self_assessments   for which groups a candidate says that he can tell sensitive speech
     writings           prompts, demonstrations and corrections that labelers wrote
@@ -70,6 +71,15 @@ thumbs = Table("thumbs", metadata, Column("place", Integer, primary_key=True, au
                Column("answer", ForeignKey("answers.key"), nullable=False), Column("labeler", Text, nullable=False),
                Column("up", Boolean, nullable=False), Column("created", Text, nullable=False),
                UniqueConstraint("answer", "labeler"))
+
+# `caller` is whose key it was: only he may say what he thinks of the answer. `labeler` is the person behind the key.
+exchanges = Table("exchanges", metadata, Column("place", Integer, primary_key=True, autoincrement=True),
+                  Column("key", Text, nullable=False), Column("choice", Integer, nullable=False),
+                  Column("caller", Text, nullable=False), Column("labeler", Text, nullable=False),
+                  Column("prompt", ForeignKey("prompts.key"), nullable=False),
+                  Column("answer", ForeignKey("answers.key"), nullable=False), Column("created", Text, nullable=False),
+                  UniqueConstraint("key", "choice"))
+Index("exchanges_of_labelers", exchanges.c.labeler, exchanges.c.prompt)
 
 writings = Table("writings", metadata, Column("place", Integer, primary_key=True, autoincrement=True),
                  Column("key", Text, unique=True, nullable=False), Column("labeler", Text, nullable=False),

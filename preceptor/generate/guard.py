@@ -18,11 +18,12 @@ from typing import Any
 
 from preceptor.data.records import Prompt, Response
 from preceptor.generate.call import RowCall
-from preceptor.generate.decoder import Answer, Request, in_order
+from preceptor.generate.decoder import Answer, Request, Sampling, in_order
 from preceptor.generate.local import LocalDecoder, check_states, evaluating
+from preceptor.generate.processors import Shaper
 from preceptor.generate.watched import Watched, token_units
 from preceptor.metrics.meaning import Limits
-from preceptor.metrics.watch import Loop, first_loop, units
+from preceptor.metrics.watch import Loop, Unit, first_loop, units
 from preceptor.run.errors import UserError, nearest
 
 ACTIONS = ("stop", "roll_back", "regenerate", "queue")
@@ -58,21 +59,61 @@ class Policy:
             raise UserError("The guard's last action must end the matter.", "Put stop or queue at the end of actions.")
 
 
-@dataclass(slots=True)
-class _Job:
-    """An answer in the making: what is kept of it, and the loops that it met."""
+@dataclass(eq=False, slots=True)
+class Guarded:
+    """An answer in the making under guard: the loops that it met, and what was kept of it."""
 
-    number: int
     request: Request
     prompt: list[int]
+    policy: Policy
+    rephrase: Callable[[Prompt, int], Prompt]
+    changed: Request = field(init=False)
+    """The request as the policy has changed it."""
     kept: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.changed = self.request
+
     def rest(self) -> Request:
-        """The request for what is missing."""
+        """The request for what is missing; whoever watches it looks for its stop texts, too."""
         room = self.request.sampling.max_tokens - len(self.kept)
-        return replace(self.request, sampling=replace(self.request.sampling, max_tokens=room, stop=()))
+        return replace(self.changed, sampling=replace(self.changed.sampling, max_tokens=room, stop=()))
+
+    def read(self) -> list[int]:
+        """The tokens that `rest` goes on from."""
+        return self.prompt + self.kept
+
+    def took(self, decoder: LocalDecoder, added: Answer, loop: Loop | None) -> Answer | None:
+        """What comes of what was added, up to a loop: the finished answer, or None where `rest` is to be written."""
+        tokens, log_probs = self.kept + added.response.token_ids, self.log_probs + added.log_probs
+        if loop is None:
+            return self._finished(decoder, tokens, log_probs)
+        action = self.policy.actions[min(len(self.events), len(self.policy.actions) - 1)]
+        self.events.append(Event(self.changed.prompt.id, loop.kind, loop.start, loop.period, len(tokens), action))
+        tokens, log_probs = tokens[:loop.start], log_probs[:loop.start]
+        if action in ("stop", "queue"):
+            return self._finished(decoder, tokens, log_probs)
+        attempt = len(self.events)
+        sampling = recovering(self.changed.sampling, self.policy)
+        self.changed = replace(self.changed, sampling=sampling, seed=self.changed.seed + attempt)
+        if action == "roll_back":
+            self.kept, self.log_probs = tokens, log_probs
+        else:
+            self.changed = replace(self.changed, prompt=self.rephrase(self.changed.prompt, attempt))
+            self.prompt, self.kept, self.log_probs = decoder.prompt_tokens(self.changed), [], []
+        return None
+
+    def _finished(self, decoder: LocalDecoder, tokens: list[int], log_probs: list[float]) -> Answer:
+        """The answer with its events; one that was stopped says so."""
+        answer = decoder.answer(self.request, self.prompt, tokens, log_probs)
+        response = answer.response
+        stopped = bool(self.events) and self.events[-1].action in ("stop", "queue")
+        if self.events:
+            events = [asdict(event) for event in self.events]
+            response = replace(response, sampling={**response.sampling, "guard": events})
+        return replace(answer, response=replace(response, finish="stop") if stopped else response)
 
 
 class GuardedDecoder:
@@ -107,65 +148,36 @@ class GuardedDecoder:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the request, its answer) as answers are finished; errors as in `LocalDecoder.generate`."""
-        jobs = [_Job(number, request, self.decoder.prompt_tokens(request)) for number, request in enumerate(requests)]
+        jobs = {number: Guarded(request, self.decoder.prompt_tokens(request), self.policy, self.rephrase)
+                for number, request in enumerate(requests)}
         while jobs:
-            again = []
-            for job, answer, loop in self._written(jobs):
-                tokens = job.kept + answer.response.token_ids
-                log_probs = job.log_probs + answer.log_probs
-                if loop is None:
-                    yield job.number, self._finished(job, requests[job.number], tokens, log_probs)
-                elif self._act(job, loop, tokens, log_probs):
-                    again.append(job)
-                else:
-                    ended = self._finished(job, requests[job.number], tokens[:loop.start], log_probs[:loop.start])
-                    if job.events[-1].action == "queue":
-                        self.queue(requests[job.number], ended)
-                    yield job.number, ended
+            again = {}
+            for number, added, loop in self._written(jobs):
+                answer = jobs[number].took(self.decoder, added, loop)
+                if loop is not None:
+                    self.events.append(jobs[number].events[-1])
+                if answer is None:
+                    again[number] = jobs[number]
+                    continue
+                if loop is not None and self.events[-1].action == "queue":
+                    self.queue(requests[number], answer)
+                yield number, answer
             jobs = again
 
-    def _written(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Answer, Loop | None]]:
+    def _written(self, jobs: dict[int, Guarded]) -> Iterator[tuple[int, Answer, Loop | None]]:
         """What the decoder adds to each job, up to a loop."""
-        searches = [job for job in jobs if job.request.sampling.strategy != "sample"]
-        for job, answer in zip(searches, self.decoder.answers([job.request for job in searches])):
-            found = first_loop(self.units[token] for token in answer.response.token_ids)
-            yield job, answer, found and found[0]
-        drawn = [job for job in jobs if job.request.sampling.strategy == "sample"]
-        requests, prompts = [job.rest() for job in drawn], [job.prompt + job.kept for job in drawn]
-        writer = Watched(self.decoder, requests, prompts, self.units, [job.kept for job in drawn],
-                         [job.request.sampling.stop for job in drawn], self.meaning)
+        searches = [number for number, job in jobs.items() if job.changed.sampling.strategy != "sample"]
+        for number, answer in zip(searches, self.decoder.answers([jobs[number].changed for number in searches])):
+            yield number, answer, seen(self.units, answer)
+        drawn = [number for number in jobs if number not in searches]
+        requests, prompts = [jobs[number].rest() for number in drawn], [jobs[number].read() for number in drawn]
+        writer = Watched(self.decoder, Shaper(requests, prompts, self.decoder.tokenizer), self.units, self.meaning)
+        for place, number in enumerate(drawn):
+            writer.watch(place, jobs[number].kept, jobs[number].request.sampling.stop)
         call = RowCall(self.decoder, requests, prompts, writer, self.decoder.rows)
         with evaluating(self.decoder.model):
             while call.advance():
                 yield from ((drawn[place], answer, writer.loops.get(place)) for place, answer in call.finished())
-
-    def _act(self, job: _Job, loop: Loop, tokens: list[int], log_probs: list[float]) -> bool:
-        """Do what is next in the policy; returns whether the job goes on."""
-        action = self.policy.actions[min(len(job.events), len(self.policy.actions) - 1)]
-        event = Event(job.request.prompt.id, loop.kind, loop.start, loop.period, len(tokens), action)
-        job.events.append(event)
-        self.events.append(event)
-        if action in ("stop", "queue"):
-            return False
-        attempt = len(job.events)
-        changed = replace(job.request.sampling, **_searching_off(self.policy.recovery))
-        job.request = replace(job.request, sampling=changed, seed=job.request.seed + attempt)
-        if action == "roll_back":
-            job.kept, job.log_probs = tokens[:loop.start], log_probs[:loop.start]
-        else:
-            job.request = replace(job.request, prompt=self.rephrase(job.request.prompt, attempt))
-            job.prompt, job.kept, job.log_probs = self.decoder.prompt_tokens(job.request), [], []
-        return True
-
-    def _finished(self, job: _Job, request: Request, tokens: list[int], log_probs: list[float]) -> Answer:
-        """The answer with its events; one that was stopped says so."""
-        answer = self.decoder.answer(request, job.prompt, tokens, log_probs)
-        response = answer.response
-        stopped = bool(job.events) and job.events[-1].action in ("stop", "queue")
-        if job.events:
-            events = [asdict(event) for event in job.events]
-            response = replace(response, sampling={**response.sampling, "guard": events})
-        return replace(answer, response=replace(response, finish="stop") if stopped else response)
 
 
 class LoopPenalty:
@@ -195,8 +207,19 @@ def first_part(prompt: Prompt, attempt: int) -> Prompt:
     return replace(prompt, messages=[*prompt.messages[:-1], {**last, "content": half}])
 
 
-def _searching_off(recovery: dict[str, Any]) -> dict[str, Any]:
-    """The recovery's options, with all searches off: a search would find the same loop again."""
-    return {"num_beams": 1, "num_beam_groups": 1, "diversity_penalty": 0.0, "length_penalty": 1.0,
-            "early_stopping": False, "penalty_alpha": 0.0, "num_assistant_tokens": 0, "prompt_lookup_num_tokens": 0,
-            **recovery}
+def seen(table: Sequence[Unit], answer: Answer) -> Loop | None:
+    """The loop of an answer that nobody watched; `table` are the units of all tokens."""
+    found = first_loop(table[token] for token in answer.response.token_ids)
+    return found and found[0]
+
+
+def recovering(sampling: Sampling, policy: Policy) -> Sampling:
+    """How an answer goes on behind a loop: with the recovery's options, and all searches off, which would find the same
+    loop again.
+
+    Raises:
+        UserError: the recovery's options do not fit the others.
+    """
+    return replace(sampling, **{
+        "num_beams": 1, "num_beam_groups": 1, "diversity_penalty": 0.0, "length_penalty": 1.0, "early_stopping": False,
+        "penalty_alpha": 0.0, "num_assistant_tokens": 0, "prompt_lookup_num_tokens": 0, **policy.recovery})

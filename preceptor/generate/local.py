@@ -13,6 +13,7 @@ from preceptor.generate.contrastive import ContrastiveSearch
 from preceptor.generate.decoder import Answer, Request, in_order
 from preceptor.generate.drawing import Drawing, Speculation
 from preceptor.generate.encoder_decoder import EncoderDecoderCall
+from preceptor.generate.growing import Growing
 from preceptor.generate.processors import Shaper
 from preceptor.models.causal import context_length
 from preceptor.models.soft_prompt import refuse_soft_prompt
@@ -63,16 +64,19 @@ class LocalDecoder:
         A beam search gives its text in one piece, as it may change its mind to the end.
         """
         call = self.call(request.sampling.strategy, [request], [self.prompt_tokens(request)])
-        said = ""
+        growing, said, read = Growing(self.tokenizer, request.sampling.stop), 0, 0
         with evaluating(self.model, self.draft):
             while call.advance():
                 for _, answer in call.finished():
-                    yield answer.response.text[len(said):]
+                    yield answer.response.text[said:]
                     return
-                text = settled(self.text(call.written()), request.sampling.stop)
-                if len(text) > len(said):
-                    yield text[len(said):]
-                    said = text
+                written = call.written()
+                for token in written[read:]:
+                    growing.add(token)
+                read = len(written)
+                if len(growing.text) > said:
+                    yield growing.text[said:]
+                    said = len(growing.text)
 
     def call(self, strategy: str, requests: Sequence[Request],
              prompts: Sequence[list[int]]) -> RowCall | BeamCall | EncoderDecoderCall:
@@ -184,12 +188,3 @@ def cut(text: str, stops: Sequence[str]) -> str | None:
     places = [place for stop in stops if (place := text.find(stop)) >= 0]
     return text[:min(places)] if places else None
 
-
-def settled(text: str, stops: Sequence[str]) -> str:
-    """The part of an unfinished text that no further token can change.
-
-    Held back are the bytes of an unfinished character, which decode to U+FFFD, and what may become a stop text.
-    """
-    text = text.rstrip("\ufffd")
-    held = max((length for stop in stops for length in range(1, len(stop)) if text.endswith(stop[:length])), default=0)
-    return text[:len(text) - held]

@@ -1,6 +1,6 @@
 """A causal model in ONNX Runtime, for the local decoder: what is decoded, and how, stays the decoder's own.
 
-    decoder = LocalDecoder(OnnxCausal.trace(model), tokenizer)
+    decoder = LocalDecoder(OnnxPolicy(model).packed(), tokenizer)
 
 `OnnxCausal` takes what the decoder gives to a network of the library and gives back logits. The decoder's cache is
 bound to the graph's inputs and outputs, so that the new columns are written in place and nothing is copied. It is
@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
 from preceptor.generate.cache import BlockCache, BlockLayer
+from preceptor.models.adapters import carries_adapter
 from preceptor.models.attention import block_mask
 from preceptor.models.graph import cache_shape, causal_graph, check_exporter, with_weights
 from preceptor.models.shared_base import load_shared
-from preceptor.run.errors import UserError
+from preceptor.run.errors import UserError, nearest
 
 FILE = "model.onnx"
 TYPES = {torch.float32: np.float32, torch.int64: np.int64}
@@ -110,14 +111,29 @@ class OnnxCausal(nn.Module):
         return layer
 
 
-def load_for_decoding(folder: Path) -> nn.Module:
-    """The model of a folder for a decoder alone: an exported one in ONNX Runtime, any other in PyTorch, where adapters
-    share the weights of their base.
+RUNTIMES = ("pytorch", "onnx")
+
+
+def load_for_decoding(folder: Path, runtime: str = "") -> nn.Module:
+    """The model of a folder for a decoder alone: an exported one in ONNX Runtime, any other in PyTorch, or in ONNX
+    Runtime (traced here, which takes seconds) where `runtime` says so. Adapters share the weights of their base.
 
     Raises:
-        UserError: as `OnnxCausal.load` and `load_causal`.
+        UserError: as `OnnxCausal.load`, `load_causal` and `causal_graph`; there is no such runtime, or PyTorch is asked
+            for and the folder holds nothing but a graph.
     """
-    return OnnxCausal.load(folder) if (folder / FILE).exists() else load_shared(folder)
+    if runtime and runtime not in RUNTIMES:
+        raise UserError(f"There is no runtime '{runtime}'.", nearest(runtime, RUNTIMES))
+    if not (folder / FILE).exists():
+        model = load_shared(folder)
+        if runtime == "onnx" and carries_adapter(model):
+            raise UserError(f"'{folder}' is an adapter, which PyTorch alone runs on its base.",
+                            "Merge it (preceptor adapter merge), or leave the runtime out.")
+        return OnnxPolicy(model).packed() if runtime == "onnx" else model
+    if runtime == "pytorch":
+        raise UserError(f"'{folder}' is an exported model, which PyTorch does not run.",
+                        "Give the folder that it was exported from, or leave the runtime to the folder.")
+    return OnnxCausal.load(folder)
 
 
 class OnnxPolicy:

@@ -142,7 +142,7 @@ class Request:
 _DEFAULTS = {field.name: field.default for field in fields(Sampling)}
 _ALWAYS = ("temperature", "top_k", "top_p", "max_tokens", "stop")
 
-_RANGES = {
+RANGES = {
     "0 or more": ("temperature", "top_k", "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "mirostat_tau",
                   "no_repeat_ngram_size", "dry_multiplier", "noise", "diversity_penalty", "num_assistant_tokens",
                   "prompt_lookup_num_tokens"),
@@ -158,7 +158,7 @@ _HOLDS = {"0 or more": lambda x: x >= 0, "1 or more": lambda x: x >= 1, "above 0
 
 
 def _check_numbers(sampling: Sampling) -> None:
-    for wanted, names in _RANGES.items():
+    for wanted, names in RANGES.items():
         for name in names:
             value = getattr(sampling, name)
             if not (_HOLDS[wanted](value) and value < float("inf")):

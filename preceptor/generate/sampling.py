@@ -55,7 +55,10 @@ def _shifted(bits: Tensor, by: int) -> Tensor:
 def log_probabilities(logits_NV: Tensor, temperature_N: Tensor) -> Tensor:
     """log softmax(logits / temperature) in float32; a temperature of 0 counts as 1."""
     scale_N = torch.where(temperature_N > 0, temperature_N, 1.0)
-    return torch.log_softmax(logits_NV.float() / scale_N[:, None], dim=-1)
+    scaled_NV = logits_NV.float()
+    if (scale_N != 1).any():  # dividing by 1 changes no bit, and costs as much as the softmax
+        scaled_NV = scaled_NV / scale_N[:, None]
+    return torch.log_softmax(scaled_NV, dim=-1)
 
 
 def weights(log_probs_NV: Tensor) -> Tensor:

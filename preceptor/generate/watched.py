@@ -10,7 +10,6 @@ from torch import nn
 from preceptor.generate.drawing import Drawing
 from preceptor.generate.local import LocalDecoder, evaluating
 from preceptor.generate.processors import Shaper
-from preceptor.generate.request import Request
 from preceptor.generate.rows import Rows, read_states
 from preceptor.metrics.meaning import Limits, MeaningWatch, calibrated
 from preceptor.metrics.watch import Loop, Unit, Watch, unit_of
@@ -18,20 +17,35 @@ from preceptor.models.soft_prompt import refuse_soft_prompt
 
 
 class Watched(Drawing):
-    """Drawing under watch: a row that loops ends, and its loop is kept by the number of its request."""
+    """Drawing under watch: a row that loops ends, and its loop is kept by the number of its request.
 
-    def __init__(self, decoder: LocalDecoder, requests: Sequence[Request], prompts: Sequence[list[int]],
-                 table: Sequence[Unit], kept: Sequence[list[int]], stops: Sequence[tuple[str, ...]],
+    Rows of requests that are not watched are drawn as they are everywhere. `table` are the units of all tokens.
+    """
+
+    def __init__(self, decoder: LocalDecoder, shaper: Shaper, table: Sequence[Unit],
                  meaning: Limits | None = None) -> None:
-        super().__init__(decoder.model, Shaper(requests, prompts, decoder.tokenizer), decoder.tokenizer.eos_token_id)
-        self.decoder, self.table, self.kept, self.stops = decoder, table, kept, stops
+        super().__init__(decoder.model, shaper, decoder.tokenizer.eos_token_id)
+        self.decoder, self.table, self.limits = decoder, table, meaning
         self.loops: dict[int, Loop] = {}
-        self.watches = [Watch() for _ in requests]
-        for watch, tokens in zip(self.watches, kept):
-            for token in tokens:
-                watch.add(table[token])
-        self.meaning = [MeaningWatch(meaning) for _ in requests] if meaning else []
-        self.sentences: list[list[np.ndarray]] = [[] for _ in requests]  # hidden states of the unfinished sentences
+        self.kept: dict[int, list[int]] = {}
+        self.stops: dict[int, tuple[str, ...]] = {}
+        self.watches: dict[int, Watch] = {}
+        self.meaning: dict[int, MeaningWatch] = {}
+        self.sentences: dict[int, list[np.ndarray]] = {}  # hidden states of the unfinished sentences
+
+    def watch(self, number: int, kept: list[int], stops: tuple[str, ...]) -> None:
+        """Watch a request whose answer begins with tokens that were kept, and ends with any of these texts."""
+        self.kept[number], self.stops[number], self.watches[number] = kept, stops, Watch()
+        for token in kept:
+            self.watches[number].add(self.table[token])
+        if self.limits is not None:
+            self.meaning[number], self.sentences[number] = MeaningWatch(self.limits), []
+
+    def forget(self, number: int) -> Loop | None:
+        """Watch a request no more, if it was watched; returns its loop, if it had one."""
+        for known in (self.kept, self.stops, self.watches, self.meaning, self.sentences):
+            known.pop(number, None)
+        return self.loops.pop(number, None)
 
     @torch.inference_mode()
     def read(self, rows: Rows) -> None:
@@ -44,7 +58,7 @@ class Watched(Drawing):
         rows.cached_N = rows.cached_N + 1
         rows.logits_NV = self.model.get_output_embeddings()(states_ND)
         states, lasts = states_ND.float().cpu().numpy(), lasts_N1[:, 0].tolist()
-        for row, number in rows.live_requests():
+        for row, number in self._watched(rows):
             sentence = self.sentences[number]
             sentence.append(states[row])
             if self.table[lasts[row]].ends_sentence and len(sentence) > 1:
@@ -57,7 +71,7 @@ class Watched(Drawing):
     def write(self, rows: Rows) -> list[int]:
         """Draw each row's next token; returns the rows that ended with it, or with a loop, or with a stop text."""
         ended = super().write(rows)
-        live = rows.live_requests()
+        live = self._watched(rows)
         lasts = rows.last_tokens()[:, 0].tolist() if live else []
         over = []
         for row, number in live:
@@ -67,6 +81,10 @@ class Watched(Drawing):
             if number in self.loops or (self.stops[number] and self._stopped(rows, row, number)):
                 over.append(row)
         return ended + rows.end(over) if over else ended
+
+    def _watched(self, rows: Rows) -> list[tuple[int, int]]:
+        """(row, number) of the answers under watch that go on."""
+        return [one for one in rows.live_requests() if one[1] in self.watches] if self.watches else []
 
     def _stopped(self, rows: Rows, row: int, number: int) -> bool:
         """A stop text may begin in what was kept and end in what is new, so the whole answer is looked at."""

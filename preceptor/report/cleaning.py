@@ -2,11 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from preceptor.data.cleaning.run import kept_documents
@@ -14,7 +12,8 @@ from preceptor.data.cleaning.summary import EXAMPLE, CleaningSummary
 from preceptor.data.records import Document
 from preceptor.report.blocks import Panel, Section, Table
 from preceptor.report.figures import Row, bar_chart
-from preceptor.report.text import Text, both, number, percent, text
+from preceptor.report.template import render
+from preceptor.report.text import Text, both, percent, text
 from preceptor.run.files import write_text
 
 SOURCES = 6  # columns of the table; further sources are added up in one
@@ -23,24 +22,16 @@ KEPT = 6
 
 def build_cleaning_report(folder: Path, summary: CleaningSummary) -> Path:
     """Write `report.html` into the folder of a cleaned corpus; returns its path."""
-    environment = Environment(loader=PackageLoader("preceptor.report", "."), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"both": both, "number": number}
     read, kept = summary.read.total(), summary.kept.total()
     tiles = [(text("cleaning.read"), f"{read:,}"), (text("cleaning.kept"), percent(kept / max(1, read))),
              (text("cleaning.size"), f"{summary.bytes_read / 1e6:,.1f} MB"),
              (text("cleaning.problems"), f"{summary.problems.total():,}")]
-    page = environment.get_template("cleaning.html").render(
-        style=_asset("page.css"), script=_asset("page.js"), name=folder.resolve().name, tiles=tiles,
-        sections=_sections(summary), examples=summary.examples, rules=_ordered(summary), kept=_kept(folder, kept),
-        excerpt=EXAMPLE)
+    page = render(
+        "cleaning.html", name=folder.resolve().name, tiles=tiles, sections=_sections(summary),
+        examples=summary.examples, rules=_ordered(summary), kept=_kept(folder, kept), excerpt=EXAMPLE)
     path = folder / "report.html"
     write_text(path, page)
     return path
-
-
-def _asset(name: str) -> Markup:
-    return Markup(files("preceptor.report").joinpath(name).read_text(encoding="utf-8"))
 
 
 def _ordered(summary: CleaningSummary) -> list[tuple[str, str, int]]:

@@ -1,12 +1,8 @@
 """`report.html`: one page that needs no network, a function of the run folder and nothing else."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from preceptor.report.artefacts import RunFolder
 from preceptor.report.blocks import Section, last_and_before, model_name
@@ -18,7 +14,8 @@ from preceptor.report.ladder import ladder
 from preceptor.report.preference import categories, preference, quality, truth
 from preceptor.report.samples import EACH, samples, score
 from preceptor.report.summary import summary
-from preceptor.report.text import Text, both, named, number, percent, percent_interval, text
+from preceptor.report.template import render
+from preceptor.report.text import Text, percent, percent_interval, text
 from preceptor.run.files import write_text
 from preceptor.run.progress import clock
 
@@ -31,23 +28,14 @@ def build_report(run: Path) -> Path:
     """
     folder, figures = RunFolder(run), summary(run)
     evaluation = folder.results("evaluate")
-    environment = Environment(loader=PackageLoader("preceptor.report", "."), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"both": both, "named": named, "model_name": model_name, "score": score, "number": number}
     answers = folder.answers()
-    page = environment.get_template("page.html").render(
-        style=_asset("page.css"), script=_asset("page.js"), run=run.resolve().name, folder=folder,
-        description=_description(folder), tiles=_tiles(figures), sections=_sections(folder, evaluation, figures),
-        samples=samples(answers), models=evaluation.get("models", []), answered=evaluation.get("prompts", 0), each=EACH,
-        curves=curves(folder))
+    page = render(
+        "page.html", name=run.resolve().name, folder=folder, description=_description(folder), tiles=_tiles(figures),
+        sections=_sections(folder, evaluation, figures), samples=samples(answers), models=evaluation.get("models", []),
+        answered=evaluation.get("prompts", 0), each=EACH, curves=curves(folder), model_name=model_name, score=score)
     path = run / "report.html"
     write_text(path, page)
     return path
-
-
-def _asset(name: str) -> Markup:
-    """A file of our own that goes into the page as it is."""
-    return Markup(files("preceptor.report").joinpath(name).read_text(encoding="utf-8"))
 
 
 def _description(folder: RunFolder) -> str:

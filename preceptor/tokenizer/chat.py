@@ -4,6 +4,7 @@ Each answer is tokenised apart from what stands before it, so that the tokens th
 the model will have to write after the same prompt, end of text included.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,19 @@ def encode_document(tokenizer: Any, document: Document) -> Example:
 def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """The tokens of a prompt, up to where the assistant begins to write."""
     return encode_text(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
+
+
+def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int) -> tuple[list[dict[str, Any]], bool]:
+    """The conversation without as many of its first questions, each with its answer, as `room` tokens cannot hold.
+
+    A system message in front and the last question always stay; the second value says whether they fit, too.
+    """
+    head = [message for message in messages[:1] if message["role"] == "system"]
+    kept = list(messages[len(head):])
+    while (not (whole := len(encode_prompt(tokenizer, Prompt(id="chat", messages=[*head, *kept]))) <= room)
+           and len(kept) > 1):
+        kept = kept[2:]
+    return [*head, *kept], whole
 
 
 def encode_answer(tokenizer: Any, prompt: Prompt, text: str) -> list[int]:

@@ -1,1 +1,1 @@
-"""Floor 5: the pages on which people label, and what they show of labelers and models. No build step."""
+"""Floor 5: the pages on which people label and talk to models, and the API. No build step."""

@@ -1,226 +1,240 @@
-"""The OpenAI-compatible API over models that are loaded: who is let in, the routes, and errors in OpenAI's form."""
+"""The OpenAI-compatible API over models that are loaded: the routes, and errors in OpenAI's form."""
 
+import asyncio
+import base64
 import json
-import secrets
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+import numpy as np
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from jinja2 import TemplateError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from preceptor.data.records import Prompt
-from preceptor.data.records import Response as Scored
+from preceptor.feedback.exchanges import keep
+from preceptor.feedback.labelers import check_name
+from preceptor.feedback.store import Store
 from preceptor.generate.decoder import Answer
 from preceptor.generate.engine import Engine, Full
-from preceptor.models.reward_model import RewardModel
-from preceptor.run.errors import UserError, nearest
-from preceptor.web.answering import Call, Form, Left
-from preceptor.web.asked import read_chat, read_completion, read_score
+from preceptor.run.errors import UserError
+from preceptor.web.answering import Call, Form, Late, Left, News, event
+from preceptor.web.asked import Asked, read_chat, read_completion, read_embeddings, read_score
 from preceptor.web.figures import Figures
-from preceptor.web.guard import LARGEST, caller
-from preceptor.web.limits import Limit
+from preceptor.web.guard import LARGEST
+from preceptor.web.judging import read_feedback
 from preceptor.web.options import ServeOptions
+from preceptor.web.served import Embedder, Scorer, Served
+from preceptor.web.service import Folders, In, Service
+from preceptor.web.specification import specification
+
+PATIENCE = 60.0  # seconds in which a request must have arrived
+KINDS = {401: "authentication_error", 404: "not_found_error", 408: "timeout_error", 429: "rate_limit_error",
+         500: "server_error", 504: "timeout_error"}
 
 
-class Service:
-    """What the routes share: models by name, options, limits and figures."""
+def create_api(models: Mapping[str, Served], options: ServeOptions, log: Store | None = None,
+               folders: Folders | None = None) -> FastAPI:
+    """The application; when it shuts down, the models end.
 
-    def __init__(self, models: Mapping[str, Engine | RewardModel], options: ServeOptions) -> None:
-        self.models, self.options, self.figures = models, options, Figures()
-        self.limit = Limit(options.requests_per_minute, 60)
-        self.scoring = threading.Lock()  # a reward model counts what it cuts
-
-    def model(self, body: Any, kind: type) -> tuple[str, Any]:
-        """The model that the body names.
-
-        Raises:
-            HTTPException: it names none that is served.
-            UserError: the model cannot do what the endpoint is for.
-        """
-        name = body.get("model") if isinstance(body, dict) else None
-        if not isinstance(name, str) or name not in self.models:
-            raise HTTPException(404, f"There is no model {name!r} here. {nearest(str(name), self.models)}")
-        if not isinstance(self.models[name], kind):
-            fit = [other for other, model in self.models.items() if isinstance(model, kind)]
-            raise UserError(f"The model '{name}' is of another kind than this endpoint needs.",
-                            f"Choose one of: {', '.join(fit)}." if fit else "None is served.")
-        return name, self.models[name]
-
-
-def admitted(request: Request) -> Service:
-    """The service, for a caller with a key and within the limit.
-
-    Raises:
-        HTTPException: 401 without a key that is let in, 429 for too many requests.
+    `log` keeps exchanges and opinions; `folders` are where the models came from, for `Service.reload`.
     """
-    service: Service = request.app.state.service
-    who = caller(request)
-    if service.options.keys:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        fits = [key for key in service.options.keys if secrets.compare_digest(key.encode(), given)]
-        if not fits:
-            raise HTTPException(401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
-        who = fits[0]
-    if not service.limit.allows(who):
-        raise HTTPException(429, "Too many requests in the last minute.", {"Retry-After": "1"})
-    return service
+    service = Service(models, options, log, folders)
 
-
-Admitted = Annotated[Service, Depends(admitted)]
-
-
-def create_api(models: Mapping[str, Engine | RewardModel], options: ServeOptions) -> FastAPI:
-    """The application; when it shuts down, the engines end."""
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.open()
         yield
-        for model in models.values():
-            if isinstance(model, Engine):
-                await run_in_threadpool(model.close)
+        await service.close()
 
     app = FastAPI(title="Preceptor", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.service = Service(models, options)
-    app.get("/health")(_health)
-    app.get("/metrics")(_metrics)
-    app.get("/v1/models")(_models)
-    app.post("/v1/chat/completions")(_chat)
-    app.post("/v1/completions")(_completion)
-    app.post("/v1/score")(_score)
+    app.state.service = service
+    for path, route in {"/health": _health, "/metrics": _metrics, "/openapi.json": _openapi,
+                        "/v1/models": _models}.items():
+        app.get(path)(route)
+    for path, route in {"/v1/chat/completions": _chat, "/v1/completions": _completion, "/v1/score": _score,
+                        "/v1/embeddings": _embeddings, "/v1/feedback": _feedback}.items():
+        app.post(path)(route)
     app.add_exception_handler(UserError, lambda request, error: _error(400, str(error)))
     app.add_exception_handler(TemplateError, lambda request, error: _error(400, f"The chat template says: {error}"))
     app.add_exception_handler(Full, lambda request, error: _error(
         429, "As many requests wait as may wait.", {"Retry-After": "1"}))
     app.add_exception_handler(Left, lambda request, error: _error(499, "The client has left."))
+    app.add_exception_handler(Late, lambda request, error: _error(504, _late(options)))
     app.add_exception_handler(HTTPException, lambda request, error: _error(
         error.status_code, error.detail, error.headers))
     app.add_exception_handler(Exception, lambda request, error: _error(500, "The server failed; its log says how."))
-    app.add_middleware(Counted, figures=app.state.service.figures)
+    app.add_middleware(Counted, figures=service.figures, paths={route.path for route in app.routes})
     return app
 
 
 class Counted:
     """Counts every response by path and status."""
 
-    PATHS = ("/health", "/metrics", "/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/score")
-
-    def __init__(self, app: Callable[..., Awaitable[None]], figures: Figures) -> None:
-        self.app, self.figures = app, figures
+    def __init__(self, app: Callable[..., Awaitable[None]], figures: Figures, paths: set[str]) -> None:
+        self.app, self.figures, self.paths = app, figures, paths
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def counting(message: Any) -> None:
             if message["type"] == "http.response.start":  # other paths are the caller's invention
-                path = scope["path"] if scope["path"] in self.PATHS else "other"
+                path = scope["path"] if scope["path"] in self.paths else "other"
                 self.figures.request(path, message["status"])
             await send(message)
         await self.app(scope, receive, counting)
 
 
 async def _health(request: Request) -> Response:
-    dead = [name for name, model in request.app.state.service.models.items()
-            if isinstance(model, Engine) and not model.alive()]
+    dead = [name for name, model in request.app.state.service.models.items() if not model.alive()]
     return JSONResponse({"status": "failed", "models": dead}, 503) if dead else JSONResponse({"status": "ok"})
 
 
 async def _metrics(request: Request) -> Response:
     service: Service = request.app.state.service
-    at_work = {name: model.at_work() for name, model in service.models.items() if isinstance(model, Engine)}
+    at_work = {name: model.at_work() for name, model in service.models.items()}
     return PlainTextResponse(service.figures.text(at_work), media_type="text/plain; version=0.0.4")
 
 
-async def _models(service: Admitted) -> Response:
+async def _openapi(request: Request) -> Response:
+    models = request.app.state.service.models
+    return JSONResponse(specification(*([name for name, model in models.items() if isinstance(model, kind)]
+                                        for kind in (Engine, Scorer, Embedder))))
+
+
+async def _models(caller: In) -> Response:
     return JSONResponse({"object": "list", "data": [
-        {"id": name, "object": "model", "created": 0, "owned_by": "preceptor"} for name in service.models]})
+        {"id": name, "object": "model", "created": since, "owned_by": "preceptor"}
+        for name, since in caller.service.since.items()]})
 
 
-async def _chat(request: Request, service: Admitted) -> Response:
-    return await _answered(request, service, chat=True)
+async def _chat(request: Request, caller: In) -> Response:
+    return await _answered(request, caller, chat=True)
 
 
-async def _completion(request: Request, service: Admitted) -> Response:
-    return await _answered(request, service, chat=False)
+async def _completion(request: Request, caller: In) -> Response:
+    return await _answered(request, caller, chat=False)
 
 
-async def _answered(request: Request, service: Service, chat: bool) -> Response:
-    body = await _body(request)
+async def _answered(request: Request, caller: In, chat: bool) -> Response:
+    service, body = caller.service, await _body(request)
+    # From here to the jobs' submission nothing is awaited: the model cannot be swapped in between.
     name, engine = service.model(body, Engine)
-    asked = (read_chat if chat else read_completion)(body, engine.decoder, service.options)
-    form, call = Form(engine, name, asked, chat), Call(engine, asked, request, service.figures)
+    asked = (read_chat(body, engine.decoder, service.options, service.log is not None) if chat else
+             read_completion(body, engine.decoder, service.options))
+    if service.log is not None and asked.keep:
+        check_name(caller.labeler(asked.user))
+    form = Form(engine, name, asked, chat)
+    call = Call(engine, asked, request, service.figures, service.hall, service.options.timeout)
     events = call.events()
     if not asked.stream:
-        found = {number: answer async for number, answer in events}
-        return JSONResponse(form.whole([found[number] for number in range(len(found))]))
+        found = {number: said async for news in events for number, said in news}
+        answers = [found[number] for number in range(len(found))]
+        await _keep(caller, form, asked, answers)
+        return JSONResponse(form.whole(answers))
     first = await anext(events)  # what fails at once is an error of the request, not of the stream
-    return StreamingResponse(_chunks(first, events, form), media_type="text/event-stream",
+    return StreamingResponse(_chunks(first, events, form, caller, asked), media_type="text/event-stream",
                              headers={"Cache-Control": "no-store"})
 
 
-async def _chunks(first: tuple[int, str | Answer], events: AsyncIterator[tuple[int, str | Answer]],
-                  form: Form) -> AsyncIterator[str]:
+async def _chunks(first: list[News], events: AsyncIterator[list[News]], form: Form, caller: In,
+                  asked: Asked) -> AsyncIterator[str]:
     """The server-sent events of a stream."""
-    begun: set[int] = set()
-    answers: list[Answer] = []
-    said: tuple[int, str | Answer] | None = first
+    answers: dict[int, Answer] = {}
+    news: list[News] | None = first
     try:
-        while said is not None:
-            number, news = said
-            if number not in begun:
-                yield _event(form.piece(number, "", first=True))
-                begun.add(number)
-            if isinstance(news, Answer):
-                answers.append(news)
-                yield _event(form.last(number, news))
-            else:
-                yield _event(form.piece(number, news, first=False))
-            said = await anext(events, None)
-        if form.asked.usage:
-            yield _event({**form.head, "choices": [], "usage": form.usage(answers)})
+        while news is not None:
+            answers |= {number: said for number, said in news if isinstance(said, Answer)}
+            if len(answers) == len(asked.requests):  # whoever has read the end can say what he thinks of it
+                await _keep(caller, form, asked, [answers[number] for number in range(len(answers))])
+            yield form.chunks(news)
+            news = await anext(events, None)
+        if asked.usage:
+            yield event({**form.head, "choices": [], "usage": form.usage(list(answers.values()))})
         yield "data: [DONE]\n\n"
+    except Late:
+        yield event({"error": _described(504, _late(caller.service.options))})
     except (UserError, Full) as error:
-        yield _event({"error": _described(400, str(error) or "The server is closing.")})
+        yield event({"error": _described(400, str(error) or "The server is closing.")})
     except Left:
         return
     finally:
         await events.aclose()
 
 
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+async def _keep(caller: In, form: Form, asked: Asked, answers: list[Answer]) -> None:
+    """Keep an exchange in the log; it is on the disk when this returns."""
+    log = caller.service.log
+    if log is not None and form.chat and asked.keep:
+        await run_in_threadpool(keep, log, caller.name, caller.labeler(asked.user), form.id,
+                                asked.requests[0].prompt.messages, [answer.response for answer in answers])
 
 
-async def _score(request: Request, service: Admitted) -> Response:
+async def _score(request: Request, caller: In) -> Response:
     body = await _body(request)
-    name, reward = service.model(body, RewardModel)
-    messages, texts = read_score(body)
-    prompt = Prompt("score", messages)
-
-    def scored() -> tuple[list[float], int]:
-        with service.scoring:
-            before = reward.truncated
-            values = reward.score([prompt] * len(texts), [Scored(text, "eos") for text in texts])
-            return values, reward.truncated - before
-
-    values, cut = await run_in_threadpool(scored)
+    name, scorer = caller.service.model(body, Scorer)
+    values, cut = await _in_time(caller, scorer.score(*read_score(body)))
     return JSONResponse({"object": "list", "model": name, "truncated": cut, "data": [
         {"object": "score", "index": number, "score": value} for number, value in enumerate(values)]})
 
 
-async def _body(request: Request) -> Any:
-    """The JSON of a request that is not too large."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > LARGEST:
-            raise HTTPException(413, f"The request is larger than {LARGEST} bytes.")
+async def _embeddings(request: Request, caller: In) -> Response:
+    body = await _body(request)
+    name, embedder = caller.service.model(body, Embedder)
+    texts, as_bytes = await run_in_threadpool(read_embeddings, body, embedder.encoder)  # may be a megabyte of text
+    vectors: list[Any] = await _in_time(caller, embedder.embed(texts))
+    if as_bytes:
+        vectors = [base64.b64encode(np.array(vector, "<f4").tobytes()).decode() for vector in vectors]
+    read = sum(map(len, texts))
+    return JSONResponse({"object": "list", "model": name, "usage": {"prompt_tokens": read, "total_tokens": read},
+                         "data": [{"object": "embedding", "index": number, "embedding": vector}
+                                  for number, vector in enumerate(vectors)]})
+
+
+async def _feedback(request: Request, caller: In) -> Response:
+    body = await _body(request)
+    if caller.service.log is None:
+        raise UserError("This server keeps no log, and so knows no answer that could be judged.",
+                        "Start it with --feedback STORE --log.")
+    opinion = read_feedback(body)
     try:
-        return json.loads(data)
+        comparison = await run_in_threadpool(opinion.keep, caller.service.log, caller.name,
+                                             caller.labeler(opinion.user))
+    except KeyError as error:
+        raise HTTPException(404, f"There is no answer {error} of yours in the log.") from None
+    return JSONResponse({"object": "feedback", "comparison": comparison})
+
+
+async def _in_time(caller: In, work: Awaitable[Any]) -> Any:
+    try:
+        return await asyncio.wait_for(work, caller.service.options.timeout or None)
+    except TimeoutError:
+        raise Late from None
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request that is not too large and does not take for ever."""
+    data = bytearray()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > LARGEST:
+                    raise HTTPException(413, f"The request is larger than {LARGEST} bytes.")
+    except TimeoutError:
+        raise HTTPException(408, f"The request did not arrive within {PATIENCE:.0f} seconds.") from None
+    try:
+        body = json.loads(data)
     except (ValueError, RecursionError):
         raise HTTPException(400, "The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "The body is not a JSON object.")
+    return body
+
+
+def _late(options: ServeOptions) -> str:
+    return f"The call took longer than the {options.timeout:g} seconds that it may take."
 
 
 def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -228,5 +242,4 @@ def _error(status: int, message: str, headers: Mapping[str, str] | None = None) 
 
 
 def _described(status: int, message: str) -> dict[str, Any]:
-    kinds = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 500: "server_error"}
-    return {"message": message, "type": kinds.get(status, "invalid_request_error"), "param": None, "code": None}
+    return {"message": message, "type": KINDS.get(status, "invalid_request_error"), "param": None, "code": None}

@@ -4,23 +4,30 @@ Every field is known and honoured, or refused by name. Null stands for a field t
 """
 
 import secrets
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from preceptor.data.records import Prompt
 from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.guard import ACTIONS, Policy, recovering
 from preceptor.generate.local import LocalDecoder
 from preceptor.models.causal import context_length
+from preceptor.models.embedding import TextEncoder
 from preceptor.run.errors import UserError, nearest
 from preceptor.tokenizer.chat import encode_prompt, encode_text
 from preceptor.web.options import ServeOptions
 
 SAMPLING = {field.name: field.default for field in fields(Sampling)}
-BOTH = {"model": str, "stream": bool, "stream_options": dict, "n": int, "seed": int, "stop": (str, list)}
-CHAT = {**BOTH, "messages": list, "max_completion_tokens": int, "logprobs": bool, "top_logprobs": int}
+BOTH = {"model": str, "stream": bool, "stream_options": dict, "n": int, "seed": int, "stop": (str, list),
+        "guard": (bool, dict)}
+CHAT = {**BOTH, "messages": list, "max_completion_tokens": int, "logprobs": bool, "top_logprobs": int, "user": str,
+        "store": bool}
 COMPLETION = {**BOTH, "prompt": (str, list), "logprobs": int}
+NOTHING = type(None)  # the kind of a field that may not be given
 LARGE = 2**31  # no option means anything beyond; not-a-number is not below it, either
+MOST_TEXTS = 2048  # of one call for embeddings, as with OpenAI
 SCORE = {"model": str, "messages": list, "responses": list}
+EMBEDDINGS = {"model": str, "input": (str, list), "encoding_format": str, "dimensions": int}
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,11 @@ class Asked:
     usage: bool
     """Whether a stream ends with how many tokens there were."""
     log_probs: bool
+    policy: Policy | None = None
+    """What is done about answers that go round in circles."""
+    user: str | None = None
+    keep: bool = True
+    """Whether the exchange may be kept, where a log is."""
 
 
 def checked(body: Any, known: dict[str, Any], sampling: bool = True) -> dict[str, Any]:
@@ -43,34 +55,42 @@ def checked(body: Any, known: dict[str, Any], sampling: bool = True) -> dict[str
     """
     if not isinstance(body, dict):
         raise UserError("The body is not a JSON object.", "Send one object, in braces.")
-    allowed = {**({name: _kind(default) for name, default in SAMPLING.items()} if sampling else {}), **known}
+    allowed = {**({name: kind_of_option(default) for name, default in SAMPLING.items()} if sampling else {}), **known}
+    found = {}
     for name, value in body.items():
         if name not in allowed:
-            raise UserError(f"The field '{name}' is not known here, and nothing is ignored.", nearest(name, allowed))
+            raise UserError(f"The field '{name[:80]}' is not known here, and nothing is ignored.",
+                            nearest(name[:80], allowed))
         kinds = allowed[name] if isinstance(allowed[name], tuple) else (allowed[name],)
+        if isinstance(value, float) and value.is_integer() and float not in kinds and int in kinds:
+            value = int(value)  # JSON has one kind of number
         wrong_truth = isinstance(value, bool) and bool not in kinds
         if value is not None and (wrong_truth or not isinstance(value, kinds)):
             raise UserError(f"The field '{name}' cannot be {str(value)[:80]!r}.",
                             f"It must be {' or '.join(_JSON[kind] for kind in kinds)}.")
         if isinstance(value, (int, float)) and name != "seed" and not abs(value) < LARGE:
             raise UserError(f"The number in the field '{name}' is too large.", "Give one that means something.")
-    return {name: value for name, value in body.items() if value is not None}
+        if value is not None:
+            found[name] = value
+    return found
 
 
 _JSON = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list",
-         dict: "an object"}
+         dict: "an object", NOTHING: "left out"}
 
 
-def _kind(default: Any) -> Any:
+def kind_of_option(default: Any) -> Any:
     """The JSON kinds of a decoding option."""
     if isinstance(default, bool):  # early_stopping, which may be "never"
         return (bool, str)
     return {float: (int, float), int: int, tuple: list}[type(default)]
 
 
-def read_chat(body: Any, decoder: LocalDecoder, options: ServeOptions) -> Asked:
+def read_chat(body: Any, decoder: LocalDecoder, options: ServeOptions, logged: bool) -> Asked:
     """What `/v1/chat/completions` is asked; errors as in `checked`, and where it cannot be honoured."""
     given = checked(body, CHAT)
+    if not logged and ("user" in given or given.get("store")):
+        raise UserError("The fields 'user' and 'store' are for the log, and this server keeps none.", "Leave them out.")
     if given.pop("top_logprobs", 0):
         raise UserError("top_logprobs above 0 is not offered.", "Leave it out; logprobs gives the tokens written.")
     if "max_tokens" in given and "max_completion_tokens" in given:
@@ -80,7 +100,9 @@ def read_chat(body: Any, decoder: LocalDecoder, options: ServeOptions) -> Asked:
     if "messages" not in given:
         raise UserError("The field 'messages' is missing.", "Give the conversation as a list of messages.")
     prompt = Prompt("chat", _texts_only(given.pop("messages")))
-    return _asked(given, [(prompt, encode_prompt(decoder.tokenizer, prompt))], decoder, options)
+    user, keep = given.pop("user", None), given.pop("store", True)
+    return replace(_asked(given, [(prompt, encode_prompt(decoder.tokenizer, prompt))], decoder, options),
+                   user=user, keep=keep)
 
 
 def read_completion(body: Any, decoder: LocalDecoder, options: ServeOptions) -> Asked:
@@ -104,6 +126,7 @@ def _asked(given: dict[str, Any], prompts: list[tuple[Prompt, list[int]]], decod
     count, seed = given.pop("n", 1), given.pop("seed", secrets.randbits(31))
     stream, log_probs = given.pop("stream", False), given.pop("logprobs", False)
     usage = _usage(given.pop("stream_options", None), stream)
+    policy = _policy(given.pop("guard", None))
     given.pop("model", None)
     if not 1 <= count * len(prompts) <= options.rows:
         raise UserError(f"{count} answers to each of {len(prompts)} prompts are not from 1 to {options.rows}.",
@@ -115,6 +138,8 @@ def _asked(given: dict[str, Any], prompts: list[tuple[Prompt, list[int]]], decod
             raise UserError(f"The field '{name}' must hold texts only.", "Give a list of texts.")
     requests, tokens = [], []
     for prompt, prompt_tokens in prompts:
+        if not prompt_tokens:
+            raise UserError("A prompt has no tokens: there is nothing to go on from.", "Write something.")
         room = context_length(decoder.model) - len(prompt_tokens)
         sampling = Sampling(**{"max_tokens": max(1, min(options.max_tokens, room)), **given})
         if sampling.max_tokens > room:
@@ -122,9 +147,26 @@ def _asked(given: dict[str, Any], prompts: list[tuple[Prompt, list[int]]], decod
                             f"fit the context of {context_length(decoder.model)}.", "Shorten one of them.")
         if sampling.num_beams > options.rows:
             raise UserError(f"num_beams may be {options.rows} at most here.", "Ask for fewer.")
+        if policy:
+            recovering(sampling, policy)  # what cannot be honoured is refused now, and not when an answer loops
         requests += [Request(prompt, sampling, seed + choice) for choice in range(count)]
         tokens += [prompt_tokens] * count
-    return Asked(requests, tokens, stream, usage, log_probs)
+    return Asked(requests, tokens, stream, usage, log_probs, policy)
+
+
+def _policy(guard: bool | dict[str, Any] | None) -> Policy | None:
+    """What the field `guard` asks for: true, or what differs from the guard's own policy."""
+    if not guard:
+        return None if guard in (None, False) else Policy()
+    given = {} if guard is True else checked(guard, {"actions": list, "recovery": dict}, sampling=False)
+    if "actions" in given:
+        given["actions"] = tuple(str(action) for action in given["actions"])
+        if "queue" in given["actions"]:
+            raise UserError("The guard has no person's queue here.",
+                            f"Choose among: {', '.join(action for action in ACTIONS if action != 'queue')}.")
+    if "recovery" in given:
+        given["recovery"] = checked(given["recovery"], {"stop": NOTHING, "max_tokens": NOTHING})
+    return Policy(**given)
 
 
 def _usage(stream_options: dict[str, Any] | None, stream: bool) -> bool:
@@ -146,6 +188,22 @@ def read_score(body: Any) -> tuple[list[dict[str, Any]], list[str]]:
     if not all(isinstance(text, str) for text in given["responses"]):
         raise UserError("The field 'responses' must hold texts only.", "Give a list of texts.")
     return _texts_only(given["messages"]), given["responses"]
+
+
+def read_embeddings(body: Any, encoder: TextEncoder) -> tuple[list[list[int]], bool]:
+    """The tokens of the texts that `/v1/embeddings` is to embed, and whether vectors go out as base64."""
+    given = checked(body, EMBEDDINGS, sampling=False)
+    texts = given.get("input")
+    texts = [texts] if isinstance(texts, str) else texts
+    if not texts or len(texts) > MOST_TEXTS or not all(isinstance(text, str) and text for text in texts):
+        raise UserError(f"The field 'input' must be a text, or a list of 1 to {MOST_TEXTS} texts, none of them empty.",
+                        "Give texts: numbers of tokens are of another vocabulary.")
+    form = given.get("encoding_format", "float")
+    if form not in ("float", "base64"):
+        raise UserError(f"The encoding_format '{form}' is not known here.", nearest(form, ("float", "base64")))
+    if given.get("dimensions", encoder.width) != encoder.width:
+        raise UserError(f"The vectors of this model have {encoder.width} dimensions.", "Leave dimensions out.")
+    return [encoder.tokens(text) for text in texts], form == "base64"
 
 
 def _texts_only(messages: list[Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from preceptor.feedback.accounts import Session, session_of
@@ -32,6 +33,12 @@ class Refused(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status, self.reason = status, reason
+
+
+class Strict(BaseModel):
+    """A request's body: an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from preceptor.data.records import Comparison, Response
 from preceptor.feedback.accounts import Session
@@ -25,7 +25,7 @@ from preceptor.feedback.judgements import (
 from preceptor.feedback.records import comparisons, is_gold
 from preceptor.feedback.store import Store
 from preceptor.feedback.writings import corrections_of
-from preceptor.web.guard import Candidate, InRoom, Labeler, Refused, Room, Sender
+from preceptor.web.guard import Candidate, InRoom, Labeler, Refused, Room, Sender, Strict
 from preceptor.web.render import page
 
 router = APIRouter()
@@ -36,12 +36,6 @@ PROMPT_KEYS = dict(zip(PROMPT_FLAGS, "PW"))
 REASONS = ("too_long", "no_knowledge", "upsetting", "broken")
 MOST_SECONDS = 7200.0
 MOST_COUNTED = 100  # items still to do that are counted for a labeler on each page
-
-
-class Strict(BaseModel):
-    """A request's body: an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class RankingBody(Strict):

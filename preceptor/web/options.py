@@ -31,9 +31,13 @@ class ServeOptions:
     """API keys that are let in; none lets everybody in."""
     requests_per_minute: int = 600
     """Requests that one key, or one address where there are no keys, may send."""
-    rows: int = 32
+    rows: int = 64
     """Answers of a model that are written at a time; also the most beams of a search, and choices of a request."""
     waiting: int = 256
     """Answers of a model that may wait beyond those; more are refused with 429."""
     max_tokens: int = 256
     """Tokens of an answer to a request that does not say how many."""
+    timeout: float = 600.0
+    """Seconds after which a call that is not finished is given up with 504; 0 never does."""
+    runtime: str = ""
+    """What decodes: pytorch, or onnx (ONNX Runtime); empty takes ONNX Runtime for exported folders alone."""

@@ -19,7 +19,7 @@ from preceptor.feedback.accounts import (
 from preceptor.feedback.labelers import ROLES, all_labelers, exclude, set_role
 from preceptor.feedback.records import comparisons
 from preceptor.web.guard import COOKIE, Admin, Candidate, InRoom, Refused, caller, check_form, check_origin, set_session
-from preceptor.web.render import LANGUAGES, THEMES, page
+from preceptor.web.render import page
 
 router = APIRouter()
 Text = Annotated[str, Form(max_length=200)]
@@ -87,17 +87,6 @@ def leave(request: Request, room: InRoom, session: Candidate, form: Text) -> Res
     close_session(room.store, request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/enter", status_code=303)
     answer.delete_cookie(COOKIE)
-    return answer
-
-
-@router.get("/look", response_class=RedirectResponse)
-def look(request: Request, language: str = "", theme: str = "", back: str = "/") -> Response:
-    """Choose the language or the colours, and go back to a page of ours."""
-    local = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable() and "\\" not in back
-    answer = RedirectResponse(back if local else "/", status_code=303)
-    for name, value, known in (("language", language, LANGUAGES), ("theme", theme, THEMES)):
-        if value in known:
-            answer.set_cookie(name, value, max_age=365 * 86400, samesite="lax", path="/", httponly=True)
     return answer
 
 

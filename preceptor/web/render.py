@@ -1,7 +1,7 @@
 """Pages from templates: in the reader's language and colours, every text of models and people escaped."""
 
 import re
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +16,7 @@ from preceptor.words.catalogue import LANGUAGES, known, say
 
 TAGS = {"en": "en", "zh": "zh-CN"}
 THEMES = ("system", "light", "dark")
+COLOURS = files("preceptor.report").joinpath("colours.css")
 KEY = re.compile(r"[0-9a-f]{24}|[0-9a-f]{32}(/\d+)?")  # names that the store makes: nobody reads them whole
 IMAGE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+")
 
@@ -98,8 +99,9 @@ def page(request: Request, name: str, session: Session | None = None, /, status:
         return say(f"{group}.{name}", language) if known(f"{group}.{name}") else name
 
     html = _environment().get_template(f"{name}.html").render(
-        t=words, named=named, language=language, tag=TAGS[language], theme=theme_of(request), session=session,
-        path=request.url.path, other=next(one for one in LANGUAGES if one != language), version=_version(), **values)
+        t=words, say=partial(say, language=language), named=named, language=language, tag=TAGS[language],
+        theme=theme_of(request), session=session, path=request.url.path,
+        other=next(one for one in LANGUAGES if one != language), version=_version(), **values)
     return HTMLResponse(html, status_code=status)
 
 
@@ -119,5 +121,5 @@ def _version() -> str:
     """A name of the style sheet's and script's state, so that a browser fetches them anew when they change."""
     from preceptor.run.files import hash_value
     folder = files("preceptor.web").joinpath("static")
-    return hash_value([one.read_text(encoding="utf-8") for one in sorted(folder.iterdir(), key=lambda one: one.name)
-                       if one.name.endswith((".css", ".js"))])[:12]
+    ours = [one for one in sorted(folder.iterdir(), key=lambda one: one.name) if one.name.endswith((".css", ".js"))]
+    return hash_value([one.read_text(encoding="utf-8") for one in (COLOURS, *ours)])[:12]

@@ -20,9 +20,8 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
         UserError: the packages of the pages are not installed, or the address cannot be used.
     """
     try:
-        import uvicorn
-
         from preceptor.web.app import create_app
+        from preceptor.web.running import run as run_until_told
     except ImportError as error:
         raise UserError(f"The labelling pages need the package {error.name}.",
                         "Install it with: pip install 'preceptor[web]'") from None
@@ -37,9 +36,4 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
           f"--set reward.needs.comparisons={place} --from reward", flush=True)
     if browse:
         threading.Timer(1.0, webbrowser.open, [link]).start()
-    app = create_app(store, options, run, place)
-    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False))
-    try:
-        server.run()
-    except SystemExit:
-        raise UserError(f"Port {port} of {host} cannot be used.", "Choose another one with --port.") from None
+    run_until_told(create_app(store, options, run, place), host, port)

@@ -1,29 +1,101 @@
-"""Models as they are served: a causal model behind an engine, a reward model as it is."""
+"""Models as they are served: causal models behind an engine, rewards that score, encoders that embed."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from preceptor.data.records import Prompt, Response
+from preceptor.data.reward import Reward
 from preceptor.deploy.export import kind_of
+from preceptor.feedback.rewards import open_reward
 from preceptor.generate.engine import Engine
 from preceptor.generate.local import LocalDecoder
 from preceptor.generate.onnx import load_for_decoding
 from preceptor.models.causal import model_folder
-from preceptor.models.reward_model import RewardModel
-from preceptor.run.errors import UserError
+from preceptor.models.embedding import TextEncoder
+from preceptor.models.encoder import is_encoder_reward
+from preceptor.models.rewards import DESCRIPTION
 from preceptor.tokenizer.chat import load_tokenizer
+from preceptor.web.gathered import Gathered
 from preceptor.web.options import ServeOptions
 
+TEXTS = 64  # that are embedded at once
 
-def load(name: str, folder: Path, options: ServeOptions) -> Engine | RewardModel:
-    """The model in a folder of a step or of a model.
+
+class Scorer:
+    """A reward whose calls wait for each other: it counts what it cuts, and the count is each call's own."""
+
+    def __init__(self, reward: Reward, options: ServeOptions) -> None:
+        self.reward = reward
+        self._calls = Gathered(lambda calls: [self._scored(*call) for call in calls], 1, options.waiting)
+
+    async def score(self, messages: list[dict[str, Any]], texts: list[str]) -> tuple[list[float], int]:
+        """The score of each answer to a conversation, and how many lost the beginning of their prompt.
+
+        Raises:
+            Full: too many calls wait.
+        """
+        return (await self._calls.results([(messages, texts)]))[0]
+
+    def _scored(self, messages: list[dict[str, Any]], texts: list[str]) -> tuple[list[float], int]:
+        before = getattr(self.reward, "truncated", 0)
+        values = self.reward.score([Prompt("score", messages)] * len(texts), [Response(text, "eos") for text in texts])
+        return values, getattr(self.reward, "truncated", 0) - before
+
+    def at_work(self) -> int:
+        """Calls that are not finished."""
+        return self._calls.at_work()
+
+    def alive(self) -> bool:
+        """A reward has no thread that could end."""
+        return True
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class Embedder:
+    """An encoder whose texts are embedded together with those of other calls."""
+
+    def __init__(self, encoder: TextEncoder, options: ServeOptions) -> None:
+        self.encoder = encoder
+        self._texts = Gathered(encoder.embed, TEXTS, TEXTS * options.waiting)
+
+    async def embed(self, texts: Sequence[list[int]]) -> list[list[float]]:
+        """The vectors of texts that the encoder made tokens of.
+
+        Raises:
+            Full: too many texts wait.
+        """
+        return await self._texts.results(texts)
+
+    def at_work(self) -> int:
+        """Texts that are not embedded yet."""
+        return self._texts.at_work()
+
+    def alive(self) -> bool:
+        """An encoder has no thread that could end."""
+        return True
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+Served = Engine | Scorer | Embedder
+
+
+def load(name: str, folder: Path, options: ServeOptions) -> Served:
+    """The model in a folder of a step or of a model: causal, a reward, or an encoder.
 
     Raises:
-        UserError: it cannot be loaded, or is neither a causal nor a reward model.
+        UserError: it cannot be loaded, or is of another kind.
     """
-    folder = model_folder(folder)
-    kind = kind_of(folder)
-    if kind == "reward":
-        return RewardModel(folder)
-    if kind != "causal":
-        raise UserError(f"'{folder}' is an encoder, which is not served.", "Give a causal or a reward model.")
-    decoder = LocalDecoder(load_for_decoding(folder), load_tokenizer(folder), rows=options.rows, name=name)
-    return Engine(decoder, options.waiting)
+    model = model_folder(folder)
+    if (folder / DESCRIPTION).exists() or is_encoder_reward(model):
+        return Scorer(open_reward(folder), options)
+    kind = kind_of(model)
+    if kind == "causal":
+        decoder = LocalDecoder(load_for_decoding(model, options.runtime), load_tokenizer(model), rows=options.rows,
+                               name=name)
+        return Engine(decoder, options.waiting)
+    return Scorer(open_reward(model), options) if kind == "reward" else Embedder(TextEncoder(model), options)

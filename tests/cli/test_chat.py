@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preceptor.cli.chat import chat, fitting, printable
+from preceptor.cli.chat import chat, printable
 from preceptor.cli.columns import side_by_side, width_of, wrapped
 from preceptor.cli.main import main
 from preceptor.models.causal import build_llama, save_model
@@ -89,12 +89,6 @@ def test_a_conversation_longer_than_the_context_loses_its_beginning_and_says_so(
     lines = spoken(run, "ado emi\n" * 3 + "ado " * 60, monkeypatch, capsys)
     assert any("ppo_ptx no longer sees the first" in line for line in lines)
     assert any("ppo_ptx sees only the last 32 tokens of the question" in line for line in lines)
-
-
-@pytest.mark.parametrize("room, kept, whole", [(1000, 5, True), (8, 1, True), (2, 1, False)])
-def test_whole_exchanges_are_left_out(tokenizer: Any, room: int, kept: int, whole: bool) -> None:
-    messages = [HELLO, {"role": "assistant", "content": "ado"}] * 2 + [HELLO]
-    assert fitting(messages, tokenizer, room) == (messages[-kept:], whole)
 
 
 def test_an_answer_cannot_rewrite_the_terminal() -> None:

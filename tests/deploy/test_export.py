@@ -123,3 +123,15 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert main(["export", str(tmp_path / "t5"), "--to", str(tmp_path / "mine")]) == 2
     assert "holds something that is no export" in capsys.readouterr().err
     assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "dear"
+
+
+def test_the_runtime_is_the_folder_s_or_the_one_that_is_asked_for(folder: Path, out: Path, tokenizer: Any) -> None:
+    asked = [Request(Prompt("p", [{"role": "user", "content": text}]), Sampling(temperature=0, max_tokens=12), 0)
+             for text in ("ado", "emi iru ona")]
+    answers = [[answer.response.token_ids for answer in LocalDecoder(model, tokenizer).answers(asked)]
+               for model in (load_for_decoding(folder), load_for_decoding(folder, "onnx"))]
+    assert answers[0] == answers[1]
+    assert isinstance(load_for_decoding(out, "onnx"), OnnxCausal)
+    for place, runtime in ((out, "pytorch"), (folder, "onyx")):
+        with pytest.raises(UserError, match="exported" if runtime == "pytorch" else "onyx"):
+            load_for_decoding(place, runtime)

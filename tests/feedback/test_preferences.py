@@ -22,5 +22,7 @@ def test_what_is_preferred_and_liked_is_kept_and_nothing_else(store: Store) -> N
     assert not list(comparisons(store))
     thumb(store, "ann", prompt, Response("x"), False)  # she thinks again
     assert [(one.labeler, one.up) for one in all_thumbs(store)] == [("bob", False), ("ann", False)]
+    thumb(store, "ann", prompt, Response("x"), None)
+    assert [(one.labeler, one.up) for one in all_thumbs(store)] == [("bob", False)]
     kept = prefer(store, "ann", prompt, [Response("x"), Response("y")], [[1], [0]])
     assert list(comparisons(store)) == [kept] and not waiting(store)  # nobody is asked to rank it again

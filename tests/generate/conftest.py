@@ -80,6 +80,24 @@ def endless(models: dict[str, nn.Module], tokenizer: Any) -> nn.Module:
     return model
 
 
+@pytest.fixture(scope="session")
+def looping(endless: nn.Module, tokenizer: Any) -> nn.Module:
+    """A model that writes "ona emi iru " again and again, whatever it read: greedy, it never leaves the loop."""
+    model = copy.deepcopy(endless)
+    cycle = tokenizer(" ona emi iru bado kemi", add_special_tokens=False)["input_ids"]
+    follows = {one: other for one, other in zip(cycle, cycle[1:] + cycle[:1])}
+
+    def push(_: nn.Module, inputs: tuple, kwargs: dict, output: Any) -> Any:
+        lasts = kwargs["input_ids"][:, -output.logits.shape[1]:]
+        for row in range(len(lasts)):
+            for place, last in enumerate(lasts[row].tolist()):
+                output.logits[row, place, follows.get(last, cycle[0])] += 12.0
+        return output
+
+    model.register_forward_hook(push, with_kwargs=True)
+    return model
+
+
 def ask(text: str, seed: int = 0, **sampling: Any) -> Request:
     """A request of one message."""
     return Request(Prompt(id=text[:20] or "empty", messages=[{"role": "user", "content": text}]),

@@ -4,10 +4,14 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from preceptor.generate.decoder import Answer, Request
 from preceptor.generate.engine import Engine, Full, Job
+from preceptor.generate.growing import Growing
+from preceptor.generate.guard import GuardedDecoder, Policy
 from preceptor.generate.local import LocalDecoder
 from preceptor.run.errors import UserError
 from tests.generate.conftest import ask
@@ -110,3 +114,62 @@ def test_closing_ends_what_is_left(endless: nn.Module, tokenizer: Any) -> None:
     assert all(one.over.is_set() for one in told) and isinstance(told[-1].last, Full)
     with pytest.raises(Full):
         engine.submit([told[0].job])
+
+
+def test_jobs_under_guard_get_the_guard_s_answers_in_one_piece(looping: nn.Module, tokenizer: Any) -> None:
+    requests = [ask(f"ado {n}", seed=n, max_tokens=45, **options) for n, options in enumerate(
+        [{"temperature": 0}, {"temperature": 0, "stop": ("kemi ona",)}, {"temperature": 0, "num_beams": 2}, {}])]
+    policies = [Policy(), Policy(("roll_back", "stop")), Policy(("stop",)), Policy(("regenerate", "stop"))]
+    decoder = LocalDecoder(looping, tokenizer, rows=3)
+    engine = Engine(decoder)
+    told = [Told(decoder, request) for request in requests]
+    free = Told(decoder, requests[0])  # beside them, nobody watches this one
+    for one, policy in zip(told, policies):
+        one.job.policy = policy
+    engine.submit([one.job for one in (*told, free)])
+    for one, request, policy in zip(told, requests, policies):
+        expected = GuardedDecoder(LocalDecoder(looping, tokenizer), policy).answers([request])[0]
+        answer = one.answer()
+        assert answer.response == expected.response and "".join(one.pieces) == expected.response.text
+        assert answer.log_probs == pytest.approx(expected.log_probs, abs=1e-3)
+        assert len(one.pieces) == 1
+    assert "guard" in told[0].answer().response.sampling and "guard" not in free.answer().response.sampling
+    engine.close()
+    assert not engine._writer.watches and not engine._writer.loops and not engine._writer.kept
+
+
+def test_a_lost_batch_is_written_again_under_guard_too(looping: nn.Module, tokenizer: Any, monkeypatch: Any) -> None:
+    decoder = LocalDecoder(looping, tokenizer, rows=3)
+    engine = Engine(decoder)
+    request = ask("ado", max_tokens=45, temperature=0)
+    guarded, plain = Told(decoder, request), Told(decoder, request)
+    guarded.job.policy = Policy()
+    advance, turns = engine._call.advance, iter(range(100))
+
+    def fails() -> bool:
+        if next(turns) == 9:
+            raise RuntimeError("the batch is lost")
+        return advance()
+    monkeypatch.setattr(engine._call, "advance", fails)
+    engine.submit([guarded.job, plain.job])
+    alone = LocalDecoder(looping, tokenizer)
+    assert guarded.answer().response == GuardedDecoder(alone).answers([request])[0].response
+    assert plain.answer().response == alone.answers([request])[0].response
+    assert "".join(plain.pieces) == plain.answer().response.text
+    engine.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(st.sampled_from(["a", "né", "🙂 ", "中文", "\n", " ona", "\x00"]), max_size=12),
+       stops=st.lists(st.sampled_from(["na", "文o", " 🙂", "x"]), max_size=2))
+def test_a_growing_text_is_a_beginning_of_the_whole_at_every_token(tokenizer: Any, texts: list[str],
+                                                                   stops: list[str]) -> None:
+    text = "".join(texts).lstrip()
+    tokens = tokenizer("".join(texts), add_special_tokens=False)["input_ids"]
+    growing, before = Growing(tokenizer, stops), ""
+    for token in tokens:
+        growing.add(token)
+        assert growing.text.startswith(before) and text.startswith(growing.text)
+        before = growing.text
+    held = max([len(stop) for stop in stops], default=1) - 1
+    assert len(growing.text) >= len(text) - held

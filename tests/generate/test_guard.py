@@ -16,25 +16,6 @@ from preceptor.run.errors import UserError
 from tests.generate.conftest import ask
 
 
-@pytest.fixture(scope="module")
-def looping(endless: nn.Module, tokenizer: Any) -> nn.Module:
-    """A model that writes "ona emi iru " again and again, whatever it read: greedy, it never leaves the loop."""
-    import copy
-    model = copy.deepcopy(endless)
-    cycle = tokenizer(" ona emi iru bado kemi", add_special_tokens=False)["input_ids"]
-    follows = {one: other for one, other in zip(cycle, cycle[1:] + cycle[:1])}
-
-    def push(_: nn.Module, inputs: tuple, kwargs: dict, output: Any) -> Any:
-        lasts = kwargs["input_ids"][:, -output.logits.shape[1]:]
-        for row in range(len(lasts)):
-            for place, last in enumerate(lasts[row].tolist()):
-                output.logits[row, place, follows.get(last, cycle[0])] += 12.0
-        return output
-
-    model.register_forward_hook(push, with_kwargs=True)
-    return model
-
-
 def requests(count: int = 4, **options: Any) -> list:
     return [ask(f"ado {n}", seed=n, **{"temperature": 0, "max_tokens": 45, **options}) for n in range(count)]
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from preceptor.data.batches import Example, collate
 from preceptor.generate.decoder import Answer, Request
-from preceptor.generate.local import LocalDecoder, cut, settled
+from preceptor.generate.growing import settled
+from preceptor.generate.local import LocalDecoder, cut
 from preceptor.models.causal import hidden_states
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_prompt

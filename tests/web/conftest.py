@@ -1,22 +1,39 @@
-"""The application over a small store, and people who are signed in."""
+"""The application over a small store, people who are signed in, and a server of models on this machine."""
 
+import os
+import shutil
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the pages need the extra 'web'")
 
+import torch
+import uvicorn
 from fastapi.testclient import TestClient
+from torch import nn
 
 from preceptor.data.records import Prompt, Response
 from preceptor.feedback.accounts import invite, session_of
 from preceptor.feedback.records import add_items
 from preceptor.feedback.store import Store, open_store
+from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.local import LocalDecoder
+from preceptor.models.causal import save_model
+from preceptor.models.scalar import scalar_from_causal
+from preceptor.tokenizer.train import train_bpe
+from preceptor.web.api import create_api
 from preceptor.web.app import create_app
 from preceptor.web.guard import COOKIE
-from preceptor.web.options import WebOptions
+from preceptor.web.options import ServeOptions, WebOptions
+from preceptor.web.served import load
+from tests.generate.conftest import build
 
 EVIL = "<script>window.evil=1</script><img src=x onerror='window.evil=1'>[a](javascript:window.evil=1)**bold**"
 TEXTS = [f"# Title\n\nAn answer with `code`.\n\n```\nfor x in y:\n    pass\n```\n\n{EVIL}", 
@@ -64,3 +81,86 @@ def sign_in(store: Store) -> Callable[..., Person]:
         return Person(client, name, session_of(store, client.cookies[COOKIE]).form)
 
     return as_person
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser, without a screen."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and "CI" in os.environ:
+        pytest.fail("no chromium here, and CI must look at the pages")
+    if found is None:
+        pytest.skip("there is no chromium to look at the pages with")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Served:
+    """A server that runs, and what it serves."""
+
+    url: str
+    app: Any
+    model: nn.Module
+    tokenizer: Any
+    store: Store
+    folder: Path
+    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def client(self, key: str = "one") -> Any:
+        import openai
+        place = self.url, key
+        if place not in self.clients:
+            self.clients[place] = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=120)
+        return self.clients[place]
+
+    def alone(self, text: str, seed: int = 0, chat: bool = True, **sampling: Any) -> Response:
+        request = Request(Prompt("p", [{"role": "user", "content": text}]), Sampling(**sampling), seed)
+        return LocalDecoder(self.model, self.tokenizer).answers([request])[0].response
+
+
+def start(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=10))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    return server, thread, f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture(scope="package")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders with models: `tiny` and `other` write, `judge` scores, `bert` embeds."""
+    from transformers import BertConfig, BertModel
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = train_bpe(["ado emi iru ona bado kemi"] * 20, 300, 10_000)
+    for seed, name in enumerate(("tiny", "other")):
+        torch.manual_seed(seed)
+        model = build("llama", tokenizer)
+        model.lm_head = nn.Linear(32, len(tokenizer), bias=False)  # a head as files have it
+        save_model(model, tokenizer, folder / name)
+    save_model(scalar_from_causal(folder / "tiny", seed=1), tokenizer, folder / "judge")
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+                        intermediate_size=48, max_position_embeddings=40, pad_token_id=tokenizer.pad_token_id)
+    save_model(BertModel(config), tokenizer, folder / "bert")
+    return folder
+
+
+@pytest.fixture(scope="package")
+def served(folder: Path) -> Iterator[Served]:
+    options = ServeOptions(keys=("one", "two"), rows=6, waiting=40, max_tokens=20, requests_per_minute=10_000)
+    models = {name: load(name, folder / name, options) for name in ("tiny", "judge", "bert")}
+    store = open_store(folder / "log.sqlite")
+    app = create_api(models, options, store)
+    server, thread, url = start(app)
+    decoder = models["tiny"].decoder
+    yield Served(url, app, decoder.model, decoder.tokenizer, store, folder)
+    server.should_exit = True
+    thread.join(120)
+    assert not thread.is_alive() and not models["tiny"]._thread.is_alive(), "the server did not end"
+    store.close()

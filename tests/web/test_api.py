@@ -1,12 +1,10 @@
 """The API over HTTP: a real server on this machine, asked by OpenAI's own client."""
 
 import json
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,6 @@ pytest.importorskip("fastapi", reason="the server needs the extra 'web'")
 pytest.importorskip("openai", reason="the server is tested with OpenAI's own client")
 
 import openai
-import uvicorn
-from torch import nn
 
 from preceptor.cli.serve import folders_of, keys_of
 from preceptor.data.records import Prompt, Response
@@ -25,65 +21,13 @@ from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.engine import Engine
 from preceptor.generate.local import LocalDecoder
 from preceptor.generate.server import ServerDecoder
-from preceptor.models.causal import save_model
-from preceptor.models.reward_model import RewardModel
-from preceptor.models.scalar import scalar_from_causal
 from preceptor.run.errors import UserError
 from preceptor.web.api import create_api
 from preceptor.web.options import ServeOptions
-from preceptor.web.served import load
-from tests.generate.conftest import CONTEXT, build, train_bpe
+from tests.generate.conftest import CONTEXT
+from tests.web.conftest import Served, start
 
 TEXTS = ["ado", "emi iru ona", "bado kemi ado", "ona ona"]
-
-
-@dataclass
-class Served:
-    """A server that runs, and what it serves."""
-
-    url: str
-    app: Any
-    model: nn.Module
-    tokenizer: Any
-    reward: RewardModel
-
-    def client(self, key: str = "one") -> Any:
-        return openai.OpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=20)
-
-    def alone(self, text: str, seed: int = 0, chat: bool = True, **sampling: Any) -> Response:
-        request = Request(Prompt("p", [{"role": "user", "content": text}]), Sampling(**sampling), seed)
-        return LocalDecoder(self.model, self.tokenizer).answers([request])[0].response
-
-
-def start(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=10))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    return server, thread, f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    import torch
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models")
-    tokenizer = train_bpe(["ado emi iru ona bado kemi"] * 20, 300, 10_000)
-    model = build("llama", tokenizer)
-    model.lm_head = nn.Linear(32, len(tokenizer), bias=False)  # a head as files have it
-    save_model(model, tokenizer, folder / "tiny")
-    save_model(scalar_from_causal(folder / "tiny", seed=1), tokenizer, folder / "judge")
-    options = ServeOptions(keys=("one", "two"), rows=6, waiting=40, max_tokens=20, requests_per_minute=10_000)
-    models = {name: load(name, folder / name, options) for name in ("tiny", "judge")}
-    app = create_api(models, options)
-    server, thread, url = start(app)
-    yield Served(url, app, models["tiny"].decoder.model, tokenizer, models["judge"])
-    server.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive() and not models["tiny"]._thread.is_alive(), "the server did not end"
 
 
 def ask(served: Served, text: str, **options: Any) -> Any:
@@ -160,14 +104,19 @@ def test_scores_are_those_of_the_reward_model(served: Served) -> None:
     body = {"model": "judge", "messages": [{"role": "user", "content": "ado"}], "responses": ["emi", "ona ona", ""]}
     found = served.client().post("/score", body=body, cast_to=object)
     prompt = Prompt("p", body["messages"])
-    expected = served.reward.score([prompt] * 3, [Response(text, "eos") for text in body["responses"]])
+    reward = served.app.state.service.models["judge"].reward
+    expected = reward.score([prompt] * 3, [Response(text, "eos") for text in body["responses"]])
     assert [one["score"] for one in found["data"]] == pytest.approx(expected, abs=1e-5) and found["truncated"] == 0
 
 
 @pytest.mark.parametrize("options, words", [
-    ({"extra_body": {"top_q": 1}}, "top_q"), ({"user": "me"}, "'user'"), ({"temperature": -1}, "temperature"),
+    ({"extra_body": {"top_q": 1}}, "top_q"), ({"user": "me\n"}, "name"), ({"temperature": -1}, "temperature"),
     ({"extra_body": {"top_k": "4"}}, "top_k"), ({"extra_body": {"top_k": True}}, "top_k"), ({"n": 7}, "n"),
     ({"max_tokens": CONTEXT}, "context"), ({"extra_body": {"top_k": 10**30}}, "top_k"),
+    ({"extra_body": {"guard": {"actions": ["shout"]}}}, "shout"),
+    ({"extra_body": {"guard": {"actions": ["queue"]}}}, "queue"), ({"extra_body": {"guard": {"act": []}}}, "'act'"),
+    ({"extra_body": {"guard": {"recovery": {"top_p": 7}}}}, "top_p"),
+    ({"extra_body": {"guard": {"recovery": {"max_tokens": 7}}}}, "max_tokens"),
     ({"stream_options": {"include_usage": True}}, "stream_options"),
     ({"top_logprobs": 2, "logprobs": True}, "top_logprobs"), ({"extra_body": {"num_beams": 3}}, "num_beams"),
     ({"extra_body": {"num_assistant_tokens": 3}}, "draft"), ({"stop": ["a", ""]}, "stop"),
@@ -192,7 +141,7 @@ def test_other_refusals(served: Served) -> None:
     with pytest.raises(openai.APIStatusError) as caught:
         served.client().post("/chat/completions", cast_to=object, content=b" " * (1 << 21))
     assert caught.value.status_code == 413
-    assert [model.id for model in served.client().models.list()] == ["tiny", "judge"]
+    assert [model.id for model in served.client().models.list()] == ["tiny", "judge", "bert"]
 
 
 def test_whoever_comes_too_often_or_to_a_full_server_gets_429(served: Served, monkeypatch: Any) -> None:

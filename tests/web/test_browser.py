@@ -1,9 +1,7 @@
 """The labelling page in a real browser: by keyboard alone, by mouse, after a crash, on a phone, and for everybody."""
 
 import json
-import os
 import random
-import shutil
 import socket
 import threading
 import time
@@ -15,7 +13,7 @@ import pytest
 pytest.importorskip("playwright", reason="the browser tests need playwright")
 
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from preceptor.data.records import Comparison, Prompt
 from preceptor.feedback.accounts import invite
@@ -31,19 +29,6 @@ from preceptor.web.options import WebOptions
 from tests.web.conftest import some_items
 
 PAGES = ("label", "test", "write", "me", "quality", "screening", "scores", "rounds", "people", "log")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and "CI" in os.environ:
-        pytest.fail("no chromium here, and CI must look at the pages")
-    if found is None:
-        pytest.skip("there is no chromium to look at the pages with")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 class Server:

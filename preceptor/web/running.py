@@ -1,0 +1,35 @@
+"""An application behind uvicorn until it is told to stop."""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from preceptor.run.errors import UserError
+
+FINISHING = 30  # seconds that requests in the making get when the server is told to stop
+SWITCHING = 0.0005  # seconds that a thread may compute while another waits for its turn
+
+
+def run(app: Any, host: str, port: int, reload: Callable[[], None] | None = None) -> None:
+    """Serve until interrupted (SIGINT, SIGTERM): then no more connections are taken, and requests in the making are
+    finished. `reload` is called at SIGHUP.
+
+    Raises:
+        UserError: the address cannot be used.
+    """
+    # An engine's thread asks for its turn after every operation of the network: at the interpreter's own 5 ms it would
+    # wait longer for the event loop than it computes.
+    sys.setswitchinterval(SWITCHING)
+    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False,
+                                           timeout_graceful_shutdown=FINISHING))
+    if reload is not None and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, frame: reload())
+    try:
+        server.run()
+    except KeyboardInterrupt:  # uvicorn's way to say that SIGINT stopped it
+        print("\nStopped.", flush=True)
+    except SystemExit:
+        raise UserError(f"Port {port} of {host} cannot be used.", "Choose another one with --port.") from None

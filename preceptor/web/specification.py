@@ -1,0 +1,146 @@
+"""The API's own OpenAPI specification, made from what its requests are checked with (`web/asked.py`)."""
+
+from importlib.metadata import version
+from typing import Any
+
+from preceptor.data.records import ROLES
+from preceptor.generate.guard import ACTIONS
+from preceptor.generate.request import RANGES, Sampling
+from preceptor.recipe.options import describe_options
+from preceptor.web.asked import (
+    CHAT,
+    COMPLETION,
+    EMBEDDINGS,
+    LARGE,
+    MOST_TEXTS,
+    SAMPLING,
+    SCORE,
+    kind_of_option,
+)
+from preceptor.web.judging import FEEDBACK, THUMBS
+
+Schema = dict[str, Any]
+NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+LIMITS = {"0 or more": {"minimum": 0}, "1 or more": {"minimum": 1}, "above 0": {"exclusiveMinimum": 0},
+          "above 0, at most 1": {"exclusiveMinimum": 0, "maximum": 1}, "from 0 to 1": {"minimum": 0, "maximum": 1},
+          "0 or more, below 1": {"minimum": 0, "exclusiveMaximum": 1}}
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
+PART = {"type": "object", "properties": {"type": {"const": "text"}, "text": TEXT}, "required": ["type", "text"],
+        "additionalProperties": False}
+MESSAGES = {"type": "array", "minItems": 1, "items": {
+    "type": "object", "required": ["role", "content"], "additionalProperties": False,
+    "properties": {"role": {"enum": list(ROLES)}, "content": {"anyOf": [TEXT, {"type": "array", "items": PART}]}}}}
+PLACE = {"type": "object", "properties": {"id": TEXT, "choice": {"type": "integer"}}, "required": ["id"],
+         "additionalProperties": False}
+GUARD = {"anyOf": [{"type": "boolean"}, {
+    "type": "object", "additionalProperties": False, "properties": {
+        "actions": {"type": "array", "items": {"enum": [action for action in ACTIONS if action != "queue"]},
+                    "minItems": 1},
+        "recovery": {"type": "object", "properties": {}, "additionalProperties": True}}}, {"type": "null"}]}
+SPECIAL = {"messages": MESSAGES, "guard": GUARD, "prompt": {"anyOf": [{"type": "string", "minLength": 1}, TEXTS]},
+           "input": {"anyOf": [{"type": "string", "minLength": 1}, {**TEXTS, "maxItems": MOST_TEXTS}]},
+           "responses": {"type": "array", "items": TEXT, "minItems": 1},
+           "encoding_format": {"enum": ["float", "base64", None]}, "thumb": {"enum": [*THUMBS, None]},
+           "ranking": {"anyOf": [{"type": "array", "items": {"type": "array", "items": PLACE}}, {"type": "null"}]},
+           "stream_options": {"anyOf": [{"type": "object", "properties": {"include_usage": {"type": "boolean"}},
+                                         "additionalProperties": False}, {"type": "null"}]},
+           "stop": {"anyOf": [{"type": "string", "minLength": 1}, {**TEXTS, "minItems": 0}, {"type": "null"}]},
+           "early_stopping": {"enum": [True, False, "never", None]}, "n": {"type": ["integer", "null"], "minimum": 1}}
+ERROR = {"type": "object", "required": ["error"], "properties": {"error": {
+    "type": "object", "required": ["message", "type"], "properties": {"message": TEXT, "type": TEXT}}}}
+ERRORS = {"400": "the request cannot be honoured, and why", "401": "the API key is missing or wrong",
+          "404": "there is no such model or answer", "408": "the request did not arrive in time",
+          "413": "the request is too large", "429": "too many requests; try again later", "500": "the server failed",
+          "504": "the call took too long"}
+USAGE = {"type": "object", "required": ["prompt_tokens", "total_tokens"]}
+
+
+def specification(writers: list[str], scorers: list[str], encoders: list[str]) -> Schema:
+    """The document at /openapi.json, of a server with models of these names."""
+    sampling = {name: kind_of_option(default) for name, default in SAMPLING.items()}
+    paths = {
+        "/v1/chat/completions": _post("Answer a conversation", {**sampling, **CHAT}, ["model", "messages"],
+                                      _answers("message", ["role", "content"]), writers, streams=True),
+        "/v1/completions": _post("Go on with a text", {**sampling, **COMPLETION}, ["model", "prompt"],
+                                 _answers("text"), writers, streams=True),
+        "/v1/embeddings": _post("Texts as vectors", EMBEDDINGS, ["model", "input"],
+                                _listed("embedding", {"type": ["array", "string"]}), encoders),
+        "/v1/score": _post("Score answers", SCORE, ["model", "messages", "responses"],
+                           _listed("score", {"type": "number"}), scorers),
+        "/v1/feedback": _post("Say what you think of answers", FEEDBACK, [], {
+            "type": "object", "required": ["object", "comparison"],
+            "properties": {"object": {"const": "feedback"}, "comparison": {"type": ["string", "null"]}}}, []),
+        "/v1/models": {"get": _said("The models", {"type": "object", "required": ["object", "data"]},
+                                    ["401", "429", "500"])},
+        "/health": {"get": {**_said("Whether every model answers", {"type": "object", "required": ["status"]},
+                                    ["500"]), "security": []}},
+    }
+    paths["/health"]["get"]["responses"]["503"] = _body("a model answers no longer", {"type": "object"})
+    return {"openapi": "3.1.0", "info": {"title": "Preceptor", "version": version("preceptor")}, "paths": paths,
+            "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+            "security": [{"key": []}]}
+
+
+def _post(summary: str, known: dict[str, Any], required: list[str], answer: Schema, models: list[str],
+          streams: bool = False) -> Schema:
+    """An endpoint that takes these fields and no others."""
+    meanings = describe_options(Sampling)
+    properties = {}
+    for name, kinds in known.items():
+        properties[name] = {**_field(name, kinds), **({"description": meanings[name][1]} if name in meanings else {})}
+        if name in required:  # what must be given cannot be null
+            properties[name] = {"enum": models} if name == "model" and models else _needed(properties[name])
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    said = _said(summary, answer, list(ERRORS))
+    if streams:
+        said["responses"]["200"]["content"]["text/event-stream"] = {"schema": TEXT}
+    return {"post": {**said, "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}}
+
+
+def _field(name: str, kinds: Any) -> Schema:
+    if name in SPECIAL:
+        return SPECIAL[name]
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    found: Schema = {"type": [NAMES[kind] for kind in kinds] + ["null"]}
+    if list in kinds:
+        found["items"] = {"type": "string", "minLength": 1}
+    if {int, float} & set(kinds) and name != "seed":
+        found |= {"exclusiveMaximum": LARGE, "exclusiveMinimum": -LARGE}
+    for limit, names in RANGES.items():
+        if name in names:
+            found |= LIMITS[limit]
+            if "minimum" in LIMITS[limit]:
+                found.pop("exclusiveMinimum", None)
+    return found
+
+
+def _needed(schema: Schema) -> Schema:
+    """A schema without null."""
+    if isinstance(schema.get("type"), list):
+        return {**schema, "type": [kind for kind in schema["type"] if kind != "null"]}
+    return schema
+
+
+def _said(summary: str, answer: Schema, errors: list[str]) -> Schema:
+    return {"summary": summary, "responses": {
+        "200": _body("done", answer), **{status: _body(ERRORS[status], ERROR) for status in errors}}}
+
+
+def _body(description: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _answers(field: str, within: list[str] | None = None) -> Schema:
+    """What a call for answers gives."""
+    text = {"type": "object", "required": within} if within else TEXT
+    choice = {"type": "object", "required": ["index", field, "finish_reason"], "properties": {
+        field: text, "index": {"type": "integer"}, "finish_reason": {"enum": ["stop", "length"]}}}
+    return {"type": "object", "required": ["id", "object", "created", "model", "choices", "usage"],
+            "properties": {"choices": {"type": "array", "items": choice}, "usage": USAGE}}
+
+
+def _listed(field: str, schema: Schema) -> Schema:
+    one = {"type": "object", "required": ["index", field], "properties": {field: schema}}
+    return {"type": "object", "required": ["object", "model", "data"],
+            "properties": {"data": {"type": "array", "items": one}}}
