@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from preceptor.cli.adapter import add_adapter_commands
 from preceptor.cli.compare import add_compare
 from preceptor.cli.data import add_data
 from preceptor.cli.see import add_see
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data(commands)
     add_compare(commands)
     add_serve(commands)
+    add_adapter_commands(commands)
     add_see(commands)
 
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")
