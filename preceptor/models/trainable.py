@@ -48,10 +48,14 @@ def _same(word: str, part: str) -> bool:
 
 
 def weights_hash(model: nn.Module, without: Iterable[str] = ()) -> str:
-    """SHA-256 of all weights but those named, by name, shape and value: equal before and after for what is frozen."""
-    digest, out = hashlib.sha256(), set(without)
+    """SHA-256 of all weights but those named, by name, shape and value: equal before and after for what is frozen.
+
+    A weight that has a second name (a tied embedding) is left out under both.
+    """
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    digest, out = hashlib.sha256(), {id(weights[name]) for name in without}
     for name, value in sorted(model.state_dict().items()):
-        if name not in out:
+        if id(weights.get(name)) not in out:
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

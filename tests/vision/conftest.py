@@ -41,3 +41,11 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     pictures = run_stage("pictures", folder / "pictures", {"pictures": drawn}, size=32)
     return Book(pictures, run_stage("tokenizer", folder / "tokenizer", {"corpus": pictures / "corpus.jsonl"},
                                     vocabulary=320))
+
+
+@pytest.fixture(scope="session")
+def tokenizer_step(book: Book, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a step with a small VQ-VAE, hardly trained: what others start from."""
+    needs = {"pictures": book.pictures, "tokenizer": book.tokenizer}
+    return run_stage("vision", tmp_path_factory.mktemp("vq_vae") / "vq_vae", needs, system="vq_vae", steps=1, rows=4,
+                     codes=12, code_width=8, halvings=3)
