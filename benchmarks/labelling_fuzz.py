@@ -75,7 +75,7 @@ def role_of(path: str) -> str | None:
     """The role that a route asks for; None where it asks for none.
 
     Raises:
-        KeyError: nobody has said for whom the route is.
+        StopIteration: nobody has said for whom the route is.
     """
     if path in OPEN:
         return None

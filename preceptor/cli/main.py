@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from preceptor.cli.adapter import add_adapter_commands
+from preceptor.cli.compare import add_compare
 from preceptor.cli.data import add_data
 from preceptor.cli.see import add_see
 from preceptor.cli.serve import add_serve
@@ -103,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_shrink(commands)
     _add_label(commands)
     add_data(commands)
+    add_compare(commands)
     add_serve(commands)
+    add_adapter_commands(commands)
     add_see(commands)
 
     recipe = commands.add_parser("recipe", help="list the shipped recipes, or show one with every option")

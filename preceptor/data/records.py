@@ -5,6 +5,7 @@
     Prompt        messages that wait for an answer
     Response      one answer, with how it was sampled
     Comparison    K answers to a prompt, ranked (with ties) by one labeler
+    Annotated     a text with its label, or with the spans in it that are entities or values of fields
 
 Every record is a frozen dataclass; `to_dict` leaves out what is absent, `from_dict` refuses unknown and missing
 fields, so that a misspelled column is an error and not a silent loss.
@@ -106,6 +107,35 @@ class Document(Record):
 
     def __post_init__(self) -> None:
         _check_text("Document", "text", self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated(Record):
+    """A text and what is to be read from it: `label`, or `spans`, or both.
+
+    A span is [type, start, end] in characters, the end behind its last; in the order of the text, none overlapping.
+    """
+
+    text: str
+    id: str
+    label: str | None = None
+    spans: list[list[Any]] | None = None
+    source: str = "unknown"
+    language: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_text("Annotated", "text", self.text)
+        if self.label is None and self.spans is None:
+            raise UserError(f"The text '{self.id}' has neither a label nor spans.", "Give it one of them.")
+        if self.label is not None:
+            _check_text("Annotated", "label", self.label)
+        before = 0
+        for span in self.spans or []:
+            if (not isinstance(span, list) or [type(part) for part in span] != [str, int, int]
+                    or not before <= span[1] < span[2] <= len(self.text)):
+                raise UserError(f"The spans of the text '{self.id}' must be [type, start, end] in characters, in "
+                                "order, inside the text, and must not overlap.", 'Write "spans": [["PER", 0, 5]].')
+            before = span[2]
 
 
 @dataclass(frozen=True, slots=True)

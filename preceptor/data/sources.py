@@ -38,7 +38,7 @@ def read_documents(path: Path, passage: int, noted: Counter[str]) -> list[Docume
     documents: list[Document] = []
     for file in _files(path, JSONL + PLAIN, noted):
         if file.suffix in PLAIN:
-            parts = passages(_plain_text(file), passage)
+            parts = passages(read_plain(file), passage)
             documents += [Document(text, f"{file.name}:{number}", _stem(file)) for number, text in enumerate(parts, 1)]
         else:
             documents += _rows(file, document_of, noted)
@@ -94,9 +94,16 @@ def _rows(file: Path, reader: Reader[R], noted: Counter[str]) -> Iterator[R]:
         yield from record if isinstance(record, list) else [record]
 
 
-def _plain_text(file: Path) -> str:
+def read_plain(file: Path) -> str:
+    """A plain text file.
+
+    Raises:
+        UserError: it is not there, or not UTF-8.
+    """
     try:
         return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"There is no file '{file}'.", "Check the path.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"'{file}' is not UTF-8 text: {error.reason} at byte {error.start}.",
                         "Save the file as UTF-8.") from None

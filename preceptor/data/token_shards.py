@@ -93,6 +93,11 @@ class Mapped(Sequence[Example]):
     def __len__(self) -> int:
         return self.content["documents"]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all documents."""
+        return self.content["tokens"]
+
     def __getitem__(self, place: int) -> Example:
         tokens, start, end, name = self._span(place)
         return Example.of_text(name, tokens[start:end].tolist())

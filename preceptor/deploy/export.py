@@ -16,6 +16,7 @@ from preceptor.models.causal import context_length, load_causal, load_network, m
 from preceptor.models.graph import causal_graph
 from preceptor.models.reward_model import score_answers
 from preceptor.models.scalar import load_scalar, offset
+from preceptor.models.soft_prompt import refuse_soft_prompt
 from preceptor.run.errors import UserError
 from preceptor.run.files import replacing, write_json
 
@@ -37,6 +38,7 @@ def export(source: Path, folder: Path) -> dict[str, Any]:
     source = model_folder(source)
     kind = kind_of(source)
     model = _LOADERS[kind](source).float().cpu().eval()
+    refuse_soft_prompt(model, "Export")
     graph = {"causal": causal_graph, "reward": reward_graph, "encoder": encoder_graph}[kind](model)
     with replacing(folder) as temporary:
         model.config.save_pretrained(temporary)

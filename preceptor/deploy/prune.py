@@ -38,6 +38,7 @@ from preceptor.deploy.weight_scores import (
 )
 from preceptor.learn.language import total_nats
 from preceptor.metrics.language import perplexity
+from preceptor.models.adapters import carries_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.trunk import blocks
 from preceptor.run.errors import UserError
@@ -54,6 +55,9 @@ def run(step: Step) -> None:
     options = step.options
     folder = model_folder(step.input("model"))
     tokenizer, model = load_tokenizer(folder), load_causal(folder).eval()
+    if carries_adapter(model):
+        raise UserError(f"Step '{step.name}' cannot prune a model that carries an adapter.",
+                        "Merge it first: preceptor adapter merge.")
     check_family(model)
     check_shape(model.config, options.layers, options.heads, options.feed_forward)
     check_weights(model, options)

@@ -1,4 +1,4 @@
-"""A model folder with integers for weights that PyTorch runs: the one place where torchao is used.
+"""A model folder with integers for weights that PyTorch runs, by torchao (which models/eight_bit.py uses, too).
 
 torchao deletes and renames much from release to release, so its version is pinned (the extra `quantise`), and what we
 take of it is two kinds of weights and how transformers writes and reads them.

@@ -13,6 +13,7 @@ from preceptor.data.records import Prompt
 from preceptor.metrics.language import coherence
 from preceptor.metrics.mauve import mauve
 from preceptor.models.causal import context_length, load_causal, model_folder
+from preceptor.models.soft_prompt import refuse_soft_prompt
 from preceptor.tokenizer.chat import encode_answer, encode_prompt, load_tokenizer
 
 LEAST_TEXTS = 20
@@ -29,6 +30,7 @@ class Judge:
     def __init__(self, folder: Path) -> None:
         source = model_folder(folder)
         self.model, self.tokenizer = load_causal(source).eval(), load_tokenizer(source)
+        refuse_soft_prompt(self.model, "Judging texts")
         self.context = context_length(self.model)
         self.cut = 0
 

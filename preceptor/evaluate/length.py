@@ -13,6 +13,7 @@ from preceptor.data.batches import Example, collate
 from preceptor.metrics.language import perplexity
 from preceptor.models.causal import context_length, hidden_states, load_causal
 from preceptor.models.long_context import lengthening, methods_of
+from preceptor.models.soft_prompt import refuse_soft_prompt
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_text, load_tokenizer
 from preceptor.tokenizer.pieces import special_tokens
@@ -45,6 +46,7 @@ def readings(source: Path, texts: Sequence[str], lengths: Sequence[int], *, need
         UserError: no text is as long as the longest length.
     """
     tokenizer, plain = load_tokenizer(source), load_causal(source).eval()
+    refuse_soft_prompt(plain, "Measuring by length")
     trained, longest = context_length(plain), max(lengths)
     passages = [tokens[:longest] for tokens in (encode_text(tokenizer, text) for text in texts)
                 if len(tokens) >= longest]

@@ -137,7 +137,8 @@ class BeamCall:
             used += beams
         prompts = [self.prompts[number] for number in numbers]
         self.cache, self.logits_NV = read_prompts(self.decoder.model, prompts, self.decoder.tokenizer.pad_token_id)
-        self.cached_N = torch.tensor([len(prompt) for prompt in prompts], device=self.logits_NV.device)
+        before = self.cache.get_seq_length() - max(map(len, prompts))  # a soft prompt
+        self.cached_N = torch.tensor([before + len(prompt) for prompt in prompts], device=self.logits_NV.device)
         for row, number in enumerate(numbers):
             sampling = self.requests[number].sampling
             self.at_work[number] = [Group(sampling.num_beams // sampling.num_beam_groups, [Hypothesis(row=row)])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from preceptor.generate.cache import BlockCache
 from preceptor.models.causal import context_length
+from preceptor.models.soft_prompt import refuse_soft_prompt
 from preceptor.run.errors import UserError
 
 
@@ -31,6 +32,8 @@ class Contrasted(nn.Module):
         if not 0 < alpha <= 1 or temperature <= 0:
             raise UserError(f"Contrastive decoding cannot use alpha {alpha} and an amateur's temperature of "
                             f"{temperature}.", "alpha: above 0, at most 1. temperature: above 0.")
+        for model in (expert, amateur):
+            refuse_soft_prompt(model, "Contrastive decoding")
         for what, read in (("tokens", lambda model: model.get_output_embeddings().weight.shape[0]),
                            ("tokens of context", context_length),
                            ("attention", lambda model: model.config._attn_implementation)):

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from preceptor.generate.decoder import Request
 from preceptor.generate.rows import Rows, addend, padding
-from preceptor.models.causal import context_length
+from preceptor.models.causal import configured_length
 
 
 class ContrastiveSearch:
@@ -61,7 +61,7 @@ class ContrastiveSearch:
     def _look_ahead(self, rows: Rows, tokens_NK: Tensor) -> Tensor:
         """The hidden states (N, K, D) of the candidates, each as if it alone came next."""
         count = tokens_NK.shape[1]
-        position_N1 = rows.cached_N.clamp(max=context_length(self.model) - 1)[:, None]
+        position_N1 = rows.cached_N.clamp(max=configured_length(self.model.config) - 1)[:, None]
         past_NC = padding(rows.cached_N, rows.cache.get_seq_length())
         others_KK = ~torch.eye(count, dtype=torch.bool, device=tokens_NK.device)
         hidden_NKC = torch.cat([past_NC[:, None].expand(-1, count, -1), others_KK.expand(len(past_NC), -1, -1)], dim=-1)

@@ -69,7 +69,7 @@ class Speculation(Drawing):
         text = self.shaper.prompts[number] + rows.written(0)
         guesses = self._guess(rows, self.shaper.requests[number], text)
         self.decoder.guessed += len(guesses)
-        known = len(text) - 1  # all but the last token are in the cache; what stands behind them was guessed wrong
+        known = int(rows.cached_N[0])  # all but the last token are in the cache; behind them was guessed wrong
         for layer in rows.cache.layers:
             layer.crop(known)
         logits_1QV = read_on(self.model, rows.cache, [last, *guesses])

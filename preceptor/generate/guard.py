@@ -148,6 +148,9 @@ class GuardedDecoder:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Yield (index of the request, its answer) as answers are finished; errors as in `LocalDecoder.generate`."""
+        if any(request.allowed for request in requests):
+            raise UserError("The guard rolls answers back, which a grammar cannot follow.",
+                            "Ask for answers under a grammar without the guard.")
         jobs = {number: Guarded(request, self.decoder.prompt_tokens(request), self.policy, self.rephrase)
                 for number, request in enumerate(requests)}
         while jobs:

@@ -16,6 +16,7 @@ from preceptor.generate.encoder_decoder import EncoderDecoderCall
 from preceptor.generate.growing import Growing
 from preceptor.generate.processors import Shaper
 from preceptor.models.causal import context_length
+from preceptor.models.soft_prompt import refuse_soft_prompt
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_prompt
 from preceptor.tokenizer.fingerprint import fingerprint
@@ -80,6 +81,9 @@ class LocalDecoder:
     def call(self, strategy: str, requests: Sequence[Request],
              prompts: Sequence[list[int]]) -> RowCall | BeamCall | EncoderDecoderCall:
         """What answers requests of one strategy to these prompt tokens, a token at a time."""
+        if strategy in ("beams", "contrastive") and any(request.allowed for request in requests):
+            raise UserError("A grammar is for answers that are drawn token by token, and a search is asked for.",
+                            "Leave out num_beams and penalty_alpha.")
         if self.model.config.is_encoder_decoder:
             return EncoderDecoderCall(self, requests, prompts)
         if strategy == "beams":
@@ -159,6 +163,7 @@ def vocabulary_size(model: nn.Module) -> int:
 
 def _check_draft(model: nn.Module, draft: nn.Module) -> None:
     """Refuse a draft model that cannot guess for this one."""
+    refuse_soft_prompt(draft, "Speculation")
     sizes = [vocabulary_size(network) for network in (model, draft)]
     if sizes[0] != sizes[1]:
         raise UserError(f"The draft model has {sizes[1]} tokens, the model {sizes[0]}.",

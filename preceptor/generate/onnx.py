@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
 from preceptor.generate.cache import BlockCache, BlockLayer
+from preceptor.models.adapters import carries_adapter
 from preceptor.models.attention import block_mask
-from preceptor.models.causal import load_causal
 from preceptor.models.graph import cache_shape, causal_graph, check_exporter, with_weights
+from preceptor.models.shared_base import load_shared
 from preceptor.run.errors import UserError, nearest
 
 FILE = "model.onnx"
@@ -115,7 +116,7 @@ RUNTIMES = ("pytorch", "onnx")
 
 def load_for_decoding(folder: Path, runtime: str = "") -> nn.Module:
     """The model of a folder for a decoder alone: an exported one in ONNX Runtime, any other in PyTorch, or in ONNX
-    Runtime (traced here, which takes seconds) where `runtime` says so.
+    Runtime (traced here, which takes seconds) where `runtime` says so. Adapters share the weights of their base.
 
     Raises:
         UserError: as `OnnxCausal.load`, `load_causal` and `causal_graph`; there is no such runtime, or PyTorch is asked
@@ -124,7 +125,10 @@ def load_for_decoding(folder: Path, runtime: str = "") -> nn.Module:
     if runtime and runtime not in RUNTIMES:
         raise UserError(f"There is no runtime '{runtime}'.", nearest(runtime, RUNTIMES))
     if not (folder / FILE).exists():
-        model = load_causal(folder)
+        model = load_shared(folder)
+        if runtime == "onnx" and carries_adapter(model):
+            raise UserError(f"'{folder}' is an adapter, which PyTorch alone runs on its base.",
+                            "Merge it (preceptor adapter merge), or leave the runtime out.")
         return OnnxPolicy(model).packed() if runtime == "onnx" else model
     if runtime == "pytorch":
         raise UserError(f"'{folder}' is an exported model, which PyTorch does not run.",

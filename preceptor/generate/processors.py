@@ -108,7 +108,7 @@ class Shaper:
         if options.dry_multiplier and options.dry_sequence_breakers not in self.breakers:
             self.breakers[options.dry_sequence_breakers] = breaker_tokens(self.tokenizer, options.dry_sequence_breakers)
         self.requests[number], self.prompts[number] = request, prompt
-        if options.shaped:
+        if options.shaped or request.allowed:
             self.numbers.add(number)
             if options.mirostat_tau:
                 self.limits[number] = 2 * options.mirostat_tau
@@ -145,7 +145,11 @@ class Shaper:
                     torch.tensor([signed(self.requests[number].seed) for number in numbers], device=device),
                     torch.tensor([self.limits.get(number, 0.0) for number in numbers], device=device),
                     self.breakers.get(sampling.dry_sequence_breakers, frozenset()))
-        logits_RV, before_RV = processed(logits_NV[[row for row, _, _ in members]], sampling, past)
+        logits_RV = logits_NV[[row for row, _, _ in members]]
+        for place, (_, number, answer) in enumerate(members):
+            if allowed := self.requests[number].allowed:
+                logits_RV[place] = restricted(logits_RV[place], allowed(answer))
+        logits_RV, before_RV = processed(logits_RV, sampling, past)
         if sampling.mirostat_tau:
             self._surprises |= dict(zip(numbers, before_RV.log_softmax(-1)))
         return logits_RV
@@ -157,6 +161,19 @@ class Shaper:
             log_prob = self._surprises.pop(number)[token]
             self.limits[number] = float(cuts.mirostat_limits(log_prob, torch.tensor(self.limits[number]),
                                                              options.mirostat_tau, options.mirostat_eta))
+
+
+def restricted(logits_V: Tensor, tokens: Sequence[int]) -> Tensor:
+    """The logits with every token but these forbidden.
+
+    Raises:
+        UserError: there is none of these.
+    """
+    if not tokens:
+        raise UserError("No token of the model's vocabulary can go on as the answer's grammar asks.",
+                        "Take a model whose vocabulary can write every text, such as one of bytes.")
+    chosen = torch.tensor(tokens, dtype=torch.long, device=logits_V.device)
+    return torch.full_like(logits_V, -torch.inf).index_copy(0, chosen, logits_V[chosen])
 
 
 def breaker_tokens(tokenizer: Any, breakers: tuple[str, ...]) -> frozenset[int]:

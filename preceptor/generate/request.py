@@ -5,6 +5,7 @@ most likely token), unless `num_beams` or `penalty_alpha` asks for a search. Wha
 token is drawn is a processor; they work in the order of `order`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -132,11 +133,15 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One answer wanted. The same request always gets the same answer from the same weights."""
+    """One answer wanted. The same request always gets the same answer from the same weights.
+
+    `allowed` is a grammar (`constrained.py`): given the tokens of the answer so far, the tokens that may come next.
+    """
 
     prompt: Prompt
     sampling: Sampling
     seed: int
+    allowed: Callable[[Sequence[int]], Sequence[int]] | None = None
 
 
 _DEFAULTS = {field.name: field.default for field in fields(Sampling)}

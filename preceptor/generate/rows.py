@@ -16,7 +16,8 @@ from preceptor.generate.decoder import Request
 from preceptor.generate.processors import Shaper, signed
 from preceptor.generate.sampling import next_tokens, uniforms
 from preceptor.models.attention import block_mask
-from preceptor.models.causal import context_length
+from preceptor.models.causal import configured_length
+from preceptor.models.soft_prompt import embedded_behind, prompt_vectors
 
 
 @dataclass(slots=True)
@@ -112,7 +113,7 @@ def read_token(model: nn.Module, cache: BlockCache, cached_N: Tensor, tokens_N1:
     `cached` are the tokens of each row that are in the cache, at its end.
     """
     # A row that ended may stand at the end of the context: its position must still exist in a learned table.
-    position_N1 = cached_N.clamp(max=context_length(model) - 1)[:, None]
+    position_N1 = cached_N.clamp(max=configured_length(model.config) - 1)[:, None]
     hidden_NC = padding(cached_N + 1, cache.get_seq_length() + 1)
     return model(input_ids=tokens_N1, position_ids=position_N1, attention_mask=addend(hidden_NC[:, None, None], cache),
                  past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
@@ -120,7 +121,7 @@ def read_token(model: nn.Module, cache: BlockCache, cached_N: Tensor, tokens_N1:
 
 def read_states(model: nn.Module, cache: BlockCache, cached_N: Tensor, tokens_N1: Tensor) -> Tensor:
     """`read_token`, but returns the last hidden states (N, D) in place of the logits."""
-    position_N1 = cached_N.clamp(max=context_length(model) - 1)[:, None]
+    position_N1 = cached_N.clamp(max=configured_length(model.config) - 1)[:, None]
     hidden_NC = padding(cached_N + 1, cache.get_seq_length() + 1)
     return model.base_model(input_ids=tokens_N1, position_ids=position_N1, past_key_values=cache, use_cache=True,
                             attention_mask=addend(hidden_NC[:, None, None], cache)).last_hidden_state[:, -1]
@@ -161,10 +162,11 @@ def begin(model: nn.Module, requests: Sequence[Request], numbers: Sequence[int],
     device = model.device
     different = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
     cache, logits = read_prompts(model, [list(prompt) for prompt in different], pad, with_states)
+    before = cache.get_seq_length() - max(map(len, prompts))
     if len(different) < len(prompts):
         place_N = torch.tensor([different[tuple(prompt)] for prompt in prompts], device=device)
         cache, logits = joined([(cache, place_N, cache.get_seq_length())], room=0), logits[place_N]
-    return fresh_rows(requests, numbers, [len(prompt) for prompt in prompts], logits, cache, most, pad)
+    return fresh_rows(requests, numbers, [before + len(prompt) for prompt in prompts], logits, cache, most, pad)
 
 
 def fresh_rows(requests: Sequence[Request], numbers: Sequence[int], cached: Sequence[int], logits_NV: Tensor,
@@ -197,16 +199,21 @@ def read_prompts(model: nn.Module, prompts: Sequence[list[int]], pad: int,
                  with_states: bool = False, room: int = 0) -> tuple[BlockCache, Tensor]:
     """Run the model over prompts, aligned at their last token; returns the cache and the next token's logits (N, V).
 
-    The cache has room for `room` more tokens.
+    A soft prompt stands before each, in the cache too. The cache has room for `room` more tokens.
     `with_states` adds a layer to the cache, behind those of the model: the last hidden states, of length 1.
     """
     device = model.device
+    vectors_PD = prompt_vectors(model)
+    before = 0 if vectors_PD is None else len(vectors_PD)
+    prompts = [[pad] * before + list(prompt) for prompt in prompts]
     width = max(map(len, prompts))
     tokens_NL = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
     lengths_N = torch.tensor([len(prompt) for prompt in prompts], device=device)
     positions_NL = torch.arange(width, device=device) - (width - lengths_N)[:, None]
     cache = BlockCache(width + room)
-    inputs = {"input_ids": tokens_NL, "position_ids": positions_NL.clamp(min=0), "past_key_values": cache,
+    read = ({"input_ids": tokens_NL} if vectors_PD is None else
+            {"inputs_embeds": embedded_behind(model, vectors_PD, tokens_NL, positions_NL)})
+    inputs = {**read, "position_ids": positions_NL.clamp(min=0), "past_key_values": cache,
               "attention_mask": block_mask((positions_NL >= 0).long(), model), "use_cache": True}
     if not with_states:
         return cache, model(**inputs, logits_to_keep=1).logits[:, -1]

@@ -74,6 +74,8 @@ class ServerDecoder:
     def _body(self, request: Request) -> dict[str, Any]:
         """The request as JSON."""
         sampling = request.sampling
+        if request.allowed:
+            raise UserError(f"The server at '{self.url}' cannot be given a grammar of ours.", "Ask a model folder.")
         options = {name: value for name, value in sampling.to_dict().items() if name not in ("order", "top_k")}
         options |= {"top_k": sampling.top_k} if sampling.top_k else {}
         refused = [name for name in options if name not in self.honours]

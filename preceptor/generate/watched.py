@@ -13,6 +13,7 @@ from preceptor.generate.processors import Shaper
 from preceptor.generate.rows import Rows, read_states
 from preceptor.metrics.meaning import Limits, MeaningWatch, calibrated
 from preceptor.metrics.watch import Loop, Unit, Watch, unit_of
+from preceptor.models.soft_prompt import refuse_soft_prompt
 
 
 class Watched(Drawing):
@@ -100,6 +101,7 @@ def token_units(tokenizer: Any) -> list[Unit]:
 @torch.inference_mode()
 def calibrate(model: nn.Module, tokenizer: Any, texts: Sequence[str], context: int) -> Limits:
     """Limits for the repetition of meaning, from honest texts (cut to `context` tokens) as this model reads them."""
+    refuse_soft_prompt(model, "Calibration")
     table = token_units(tokenizer)
     found = []
     with evaluating(model):

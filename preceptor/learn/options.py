@@ -65,14 +65,19 @@ class FitOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterOptions(FitOptions):
-    """Whether all weights learn, or a few beside frozen ones, which are merged into them when the model is saved."""
+    """Whether all weights learn, or a few in or before frozen ones (docs/adapters.md; needs `peft`)."""
 
-    adapter: Literal["none", "lora"] = "none"
-    """`lora` freezes the model and learns a low-rank change of every linear map in its blocks (needs `peft`)."""
+    adapter: Literal["none", "lora", "prompt", "p_tuning"] = "none"
+    """`lora` learns a low-rank change of every linear map in the blocks, `prompt` vectors that stand before every text,
+    `p_tuning` a small network that makes such vectors; all else is frozen."""
     lora_rank: int = 8
     """Rank of the change; it wants some ten times the learning rate that all weights want."""
     lora_alpha: float = 16.0
     """The change is scaled by this over the rank, so that the learning rate need not follow the rank."""
+    prompt_tokens: int = 16
+    """Vectors of a soft prompt, which take as many places of the context; they want a learning rate of 0.01 to 0.3."""
+    base_bits: Literal[32, 8] = 32
+    """8 holds the frozen linear maps in 8 bits, as QLoRA does in 4 (needs `torchao`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

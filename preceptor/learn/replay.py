@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from preceptor.data.batches import Example, Layout
 from preceptor.data.packing import PackedBatches
+from preceptor.data.token_shards import Mapped
 from preceptor.learn.gradients import Loss, Term
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
 
 
-def replay_terms(step: Step, examples: Callable[[], list[Example]], loss: Loss, *, length: int, pad: int, steps: int,
-                 layout: Layout | None = None) -> list[Term]:
+def replay_terms(step: Step, examples: Callable[[], list[Example] | Mapped], loss: Loss, *, length: int, pad: int,
+                 steps: int, layout: Layout | None = None) -> list[Term]:
     """A further loss on the documents of the step's input `replay`, which `examples` reads; none where there is none.
 
     With a share r of replay the step's gradient is that of (1 - r)·new + r·replay, up to a factor that Adam and

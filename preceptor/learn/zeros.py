@@ -21,8 +21,7 @@ def keep_zeros(step: Step, model: nn.Module) -> None:
     options = step.options
     if not options.keep_zeros:
         return
-    adapter = getattr(options, "adapter", "none")
-    if options.optimiser == "muon" or options.shard != "none" or adapter != "none":
+    if options.optimiser == "muon" or options.shard != "none" or options.adapter != "none":
         raise UserError(f"'{step.name}.keep_zeros' cannot hold zeros under the optimiser muon, an adapter or shards.",
                         "Take adamw, adapter none and shard none, or leave keep_zeros out.")
     matrices = [weight for block in blocks(model) for weight in block.parameters() if weight.ndim > 1]

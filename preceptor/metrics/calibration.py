@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import exp
 
+import numpy as np
+
 from preceptor.data.records import Comparison
 
 BINS = 10
@@ -59,3 +61,46 @@ def expected_calibration_error(table: Sequence[Bin]) -> float:
     It is never negative and grows with noise: with few pairs a model that is perfectly calibrated has some too.
     """
     return sum(one.pairs * abs(one.accuracy - one.confidence) for one in table) / sum(one.pairs for one in table)
+
+
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """A score as a probability of being right: p = sigmoid(slope · score + offset), the slope never below 0."""
+
+    slope: float
+    offset: float
+
+    def of(self, score: float) -> float:
+        """The probability, between 0 and 1."""
+        return 1 / (1 + exp(min(max(-self.slope * score - self.offset, -700.0), 700.0)))
+
+    def to_dict(self) -> dict[str, float]:
+        """A JSON object."""
+        return asdict(self)
+
+
+def fit_sureness(scores: Sequence[float], right: Sequence[bool]) -> Sureness:
+    """Platt's scaling: the slope and offset of the greatest likelihood, on records that no training saw.
+
+    Of n⁺ right and n⁻ wrong ones the targets are (n⁺ + 1) / (n⁺ + 2) and 1 / (n⁻ + 2) in place of 1 and 0, so that the
+    fit is finite even where all are right (Platt 1999, "Probabilistic outputs for support vector machines", §2.2).
+
+    Raises:
+        ValueError: there is no score, or one is not finite.
+    """
+    from scipy.optimize import minimize
+    x, hit = np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=bool)
+    if not len(x) or x.shape != hit.shape or not np.isfinite(x).all():
+        raise ValueError("one finite score for each outcome, and at least one")
+    targets = np.where(hit, (hit.sum() + 1) / (hit.sum() + 2), 1 / ((~hit).sum() + 2))
+    middle, spread = x.mean(), x.std() or 1.0
+    z = (x - middle) / spread
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = parameters[0] * z + parameters[1]
+        wrong = 1 / (1 + np.exp(-logits)) - targets
+        return float((np.logaddexp(0, logits) - targets * logits).sum()), np.array([(wrong * z).sum(), wrong.sum()])
+
+    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)],
+                             options={"ftol": 1e-14, "gtol": 1e-8}).x
+    return Sureness(float(slope / spread), float(offset - slope * middle / spread))

@@ -26,6 +26,12 @@ def packs(model: nn.Module) -> bool:
     return restarts or config.model_type in ("mpt", "t5")  # by distance alone: where a document begins does not matter
 
 
+def shares_prefix(model: nn.Module) -> bool:
+    """Whether documents of a row can share what stands before the first of them: attention must go by positions, not
+    by the distance in the row."""
+    return packs(model) and model.config.model_type != "mpt" and _kinds(model.config) == [KINDS[0]]
+
+
 def block_mask(segments_BT: Tensor, model: nn.Module) -> Mask:
     """The mask (rows, 1, time, time) of packed rows, in the form that the model's attention takes.
 

@@ -1,6 +1,7 @@
 """Causal language models: build one, load one, save one, and run its trunk over packed rows."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
-from preceptor.models.adapters import ordinary_weights
+from preceptor.models.adapter_folder import FOLDER, adapter_base, attach_adapter, head_weights, write_adapter
+from preceptor.models.adapters import carries_adapter, ordinary_weights
 from preceptor.models.apart import run_apart
-from preceptor.models.attention import Mask, block_mask, packs
+from preceptor.models.attention import Mask, block_mask, packs, shares_prefix
 from preceptor.models.options import ArchitectureOptions
 from preceptor.models.shards import whole
+from preceptor.models.soft_prompt import mask_behind, positions_behind, prompt_vectors, read_behind
 from preceptor.models.trunk import upper_trunk
 from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
@@ -81,28 +84,36 @@ def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) 
     return model
 
 
-def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None) -> nn.Module:
+def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None,
+                 optional: str | None = None) -> nn.Module:
     """Load a model of `kind`, a class of transformers or one of its Auto classes, as `load_causal` says; every weight
-    must be there."""
+    must be there, except for those whose names hold `optional`, which are drawn from the global generator. From the
+    folder of an adapter the base comes with the adapter put into it, or before it."""
     from transformers import AutoConfig
     try:
+        base = adapter_base(source)
         config = without_dropout(AutoConfig.from_pretrained(source))
         config = change(config) if change else config
         network = kind._model_mapping.get(type(config), None) if hasattr(kind, "_model_mapping") else kind
         if network is None:
             raise ValueError(f"{config.model_type} networks are of another kind")
         network = network[0] if isinstance(network, tuple) else network  # Funnel has two trunks
-        model, report = kind.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True,
+        model, report = kind.from_pretrained(base or source, config=config, dtype=torch.float32,
+                                             output_loading_info=True,
                                              attn_implementation=attention_for(network, config))
     except (OSError, ValueError, ImportError) as error:  # the last: torchao, of a folder that it wrote, is not there
         raise UserError(f"'{source}' cannot be loaded as a model: {str(error).splitlines()[0]}",
                         "Give a folder written by save_pretrained, or the name of a model on the hub.") from None
-    absent = sorted(report["missing_keys"])
+    absent = sorted(name for name in set(report["missing_keys"]) - (head_weights(source) if base else set())
+                    if optional is None or optional not in name)
     if absent:
         raise UserError(f"The model '{source}' lacks {len(absent)} weights, for example '{absent[0]}'.",
                         "Give a whole checkpoint of the right kind.")
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
+    if base:
+        attach_adapter(model, source)
+        model.config._name_or_path = base  # what is saved names the base, not this folder
     return model.to(device())
 
 
@@ -137,8 +148,12 @@ def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Mod
     Raises:
         UserError: such a network is to share a prompt among answers.
     """
-    trunk = model.base_model
-    if packs(model):
+    trunk, vectors_PD = model.base_model, prompt_vectors(model)
+    if vectors_PD is not None and shares_prefix(model):
+        count = len(vectors_PD)
+        return read_behind(trunk, vectors_PD, batch["tokens"], position_ids=positions_behind(batch["positions"], count),
+                           attention_mask=mask_behind(mask(batch["segments"], model), count))
+    if vectors_PD is None and packs(model):
         positions = {"position_ids": batch["positions"]} if model.config.model_type != "mpt" else {}
         known = batch.tensors.get("lower_states")
         trunk, inputs = ((trunk, {"input_ids": batch["tokens"]}) if known is None else
@@ -146,8 +161,11 @@ def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Mod
         return trunk(**inputs, **positions, use_cache=False,
                      attention_mask=mask(batch["segments"], model)).last_hidden_state
     if mask is not block_mask:
-        raise UserError(f"A '{model.config.model_type}' network cannot hold one prompt with several answers in a row.",
+        raise UserError(f"A '{model.config.model_type}' network cannot hold one prompt with several answers in a row"
+                        f"{' behind a soft prompt' if vectors_PD is not None else ''}.",
                         "Start from a family whose attention takes a mask, such as llama or gpt2.")
+    if vectors_PD is not None:
+        return run_apart(batch["tokens"], batch["segments"], partial(read_behind, trunk, vectors_PD))
     return run_apart(batch["tokens"], batch["segments"],
                      lambda tokens: trunk(input_ids=tokens, use_cache=False).last_hidden_state)
 
@@ -160,17 +178,25 @@ def logits_at(model: nn.Module, batch: Batch, chosen_BT: Tensor) -> Tensor:
 
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
-    """Write model and tokenizer as one folder that `from_pretrained` opens, whole or not at all; adapters merged."""
-    weights = ordinary_weights(model) or model.state_dict()
-    weights = {name: whole(value) for name, value in weights.items()}
+    """Write model and tokenizer as one folder that `from_pretrained` opens, whole or not at all.
+
+    LoRA is merged, and stands by itself in the folder's adapter/; a soft prompt cannot be, so that the folder is that
+    of an adapter, which names its base (models/adapter_folder.py).
+    """
     with replacing(folder) as temporary:
-        model.save_pretrained(temporary, state_dict=weights)
+        if hasattr(model, "soft_prompt"):
+            write_adapter(model, tokenizer, temporary)
+            return
+        weights = ordinary_weights(model) or model.state_dict()
+        model.save_pretrained(temporary, state_dict={name: whole(value) for name, value in weights.items()})
         tokenizer.save_pretrained(temporary)
+        if carries_adapter(model):
+            write_adapter(model, tokenizer, temporary / FOLDER)
 
 
 def context_length(model: nn.Module) -> int:
-    """The most tokens that the model was built for."""
-    return configured_length(model.config)
+    """The most tokens that the model was built for, less those of its soft prompt."""
+    return configured_length(model.config) - len(getattr(model, "soft_prompt", ()))
 
 
 def configured_length(config: Any) -> int:

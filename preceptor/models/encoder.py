@@ -26,24 +26,35 @@ AXES = "preceptor_axes"
 Axis = Mapping[str, Any]
 
 
-def start_encoder(source: Path | str, axes: Sequence[str], seed: int) -> nn.Module:
-    """A pretrained encoder with a fresh head of one output for each axis.
+def start_encoder(source: Path | str, outputs: Sequence[str], seed: int, *, tokens: bool = False,
+                  problem: str | None = "regression", pooling: str | None = None) -> nn.Module:
+    """A pretrained encoder with a fresh head of one output for each name, over the text or over each of its `tokens`.
+
+    A checkpoint of masked pretraining has no pooler where its classifier wants one; that is drawn with the head.
+    `problem` is transformers' name of what is learned; `pooling` says what the head reads, where a family has a choice.
 
     Raises:
-        UserError: `source` is no encoder, or its family has no sequence classifier.
+        UserError: `source` is no encoder, its family has no such head, or no choice of pooling.
     """
-    from transformers import AutoModel, AutoModelForSequenceClassification
-    trunk = load_network(AutoModel, source)
-    config = trunk.config
-    config.num_labels, config.id2label = len(axes), dict(enumerate(axes))
-    config.label2id, config.problem_type = {name: place for place, name in enumerate(axes)}, "regression"
+    from transformers import AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
+    kind = AutoModelForTokenClassification if tokens else AutoModelForSequenceClassification
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        trunk = load_network(AutoModel, source, optional="pooler")
+        config = trunk.config
+        config.num_labels, config.id2label = len(outputs), dict(enumerate(outputs))
+        config.label2id, config.problem_type = {name: place for place, name in enumerate(outputs)}, problem
+        if pooling:
+            if not hasattr(config, "classifier_pooling"):
+                raise UserError(f"The family of '{source}' ({config.model_type}) has one way of pooling.",
+                                "Leave out pooling.")
+            config.classifier_pooling = pooling
+        torch.manual_seed(seed)
         try:
-            model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention_kind(config))
+            model = kind.from_config(config, attn_implementation=attention_kind(config))
         except ValueError:
-            raise UserError(f"The family of '{source}' ({config.model_type}) has no sequence classifier.",
-                            "Start from another encoder.") from None
+            raise UserError(f"The family of '{source}' ({config.model_type}) has no {'token' if tokens else 'sequence'}"
+                            " classifier.", "Start from another encoder.") from None
     _check_encoder(model, source)
     weights = trunk.state_dict()
     kept = {name: weights[name] for name in model.base_model.state_dict() if name in weights}

@@ -103,16 +103,20 @@ def answer_scores(model: nn.Module, batch: Batch) -> Tensor:
     hidden_BTD = hidden_states(model, batch, shared_prompt_mask)
     scores_BK = head_values(model, hidden_BTD).gather(1, batch["ends"].clamp(min=0))
     weight = likelihood_weight(model)
-    return scores_BK + weight * _log_likelihoods(model, hidden_BTD, batch) if weight else scores_BK
+    return (scores_BK + weight * answer_likelihoods(hidden_BTD, batch, model.get_input_embeddings().weight) if weight
+            else scores_BK)
 
 
-def _log_likelihoods(model: nn.Module, hidden_BTD: Tensor, batch: Batch) -> Tensor:
-    """log p(y | x) of each answer under the trunk and its embedding, [B, K], in float32 under any autocast."""
+def answer_likelihoods(hidden_BTD: Tensor, batch: Batch, weight_VD: Tensor, bias_V: Tensor | None = None) -> Tensor:
+    """log p(y | x) of each answer of a batch of `collate_ranked`, [B, K], in float32 under any autocast.
+
+    The states are those under `shared_prompt_mask`; weight and bias are the output projection's.
+    """
     tokens = answer_tokens(batch)
     told = tokens.sources >= 0  # nothing stands before the first token of an answer that left its prompt no room
     rows, answers, sources, targets = (part[told] for part in tokens[:4])
     with torch.autocast(hidden_BTD.device.type, enabled=False):
-        log_probs = selected_log_probs(hidden_BTD[rows, sources].float(), model.get_input_embeddings().weight, targets)
+        log_probs = selected_log_probs(hidden_BTD[rows, sources].float(), weight_VD, targets, bias=bias_V)
     return log_probs.new_zeros(batch["ends"].shape).index_put((rows, answers), log_probs, accumulate=True)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
+from preceptor.models.adapters import carries_adapter
 from preceptor.models.attention import block_mask
 from preceptor.models.causal import attention_kind, hidden_states, load_causal, load_network
 from preceptor.run.errors import UserError
@@ -25,10 +26,14 @@ def scalar_from_causal(source: Path | str, seed: int = 0) -> nn.Module:
     deviation near 1 when hidden states are normalised.
 
     Raises:
-        UserError: `source` is no causal model, or its family has no classifier with a linear head on each token.
+        UserError: `source` is no causal model, carries an adapter, or its family has no classifier with a linear head
+            on each token.
     """
     from transformers import AutoModelForSequenceClassification
     causal = load_causal(source)
+    if carries_adapter(causal):
+        raise UserError(f"The trunk of '{source}' carries an adapter, which a head cannot be put on.",
+                        "Merge it first (preceptor adapter merge), or start from its base.")
     config = causal.config
     config.num_labels = 1
     try:

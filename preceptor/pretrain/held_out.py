@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from preceptor.data.batches import Layout
 from preceptor.data.records import Document
 from preceptor.learn.objectives import Prediction, predict
 from preceptor.metrics.language import bits_per_byte, perplexity
+from preceptor.models.causal import parameter_count
 from preceptor.pretrain.start import Start
 from preceptor.run.files import write_json
 from preceptor.run.step import Step
@@ -65,8 +67,10 @@ def flat(figures: dict[str, dict[str, float]]) -> dict[str, float]:
             for source, named in figures.items() for name, value in named.items()}
 
 
-def report(step: Step, before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]) -> None:
-    """Print and write, as learned.json, what going on did to each source: bits per byte before and after.
+def report(step: Step, model: nn.Module, before: dict[str, dict[str, float]],
+           after: dict[str, dict[str, float]]) -> None:
+    """Print and write, as learned.json, what going on did to each source: bits per byte before and after, and how many
+    of the weights learned it.
 
     Less is learned, more is forgotten; under "" stands everything together.
     """
@@ -76,4 +80,6 @@ def report(step: Step, before: dict[str, dict[str, float]], after: dict[str, dic
         rows[source] = {"before": old, "after": new, "change": new / old - 1}
         verdict = "learned" if new < old else "forgotten" if new > old else "unchanged"
         step.say(f"{source or 'all sources'}: {old:.3f} -> {new:.3f} bits per byte, {new / old - 1:+.1%} ({verdict})")
-    write_json(step.folder / "learned.json", rows)
+    learned = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    write_json(step.folder / "learned.json", {"adapter": step.options.adapter, "learned_weights": learned,
+                                              "weights": parameter_count(model), "bits_per_byte": rows})

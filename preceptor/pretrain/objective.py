@@ -10,6 +10,7 @@ from preceptor.learn.gradients import Loss
 from preceptor.learn.language import language_objective, load_teacher, named_loss
 from preceptor.learn.objectives import balanced_loss, masked_loss, written_loss
 from preceptor.learn.options import LanguageOptions
+from preceptor.models.soft_prompt import refuse_soft_prompt
 from preceptor.pretrain.start import Start
 from preceptor.run.errors import UserError
 from preceptor.run.step import Step
@@ -38,6 +39,8 @@ def objective(step: Step, begun: Start) -> Loss:
         _refuse(step, type(options), ("hidden_share",), begun.kind)
     if options.expert_balance is not None and not experts:
         raise UserError(f"'{step.name}.expert_balance' is for mixtures of experts.", "Leave it out.")
+    if experts:
+        refuse_soft_prompt(begun.model, "A mixture of experts")
     if options.loss:
         return named_loss(options.loss)
     if begun.kind != "causal":

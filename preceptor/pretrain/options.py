@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from preceptor.learn.options import LanguageOptions
+from preceptor.learn.options import AdapterOptions, LanguageOptions
 from preceptor.models.options import ArchitectureOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainOptions(ArchitectureOptions, LanguageOptions):
+class PretrainOptions(ArchitectureOptions, LanguageOptions, AdapterOptions):
     """The network's shape, what it is trained to do, and how long it learns. Where the step goes on from a `model`, the
     shape is the model's."""
 

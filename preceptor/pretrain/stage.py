@@ -6,11 +6,13 @@ from preceptor.data.batches import Batch, Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches, ramped_rows
 from preceptor.data.records import Document
+from preceptor.data.token_shards import Mapped
 from preceptor.generate.continuation import continuations
 from preceptor.learn.degeneration import degeneration_terms
 from preceptor.learn.fit import Loss, fit
 from preceptor.learn.replay import replay_terms
 from preceptor.learn.zeros import keep_zeros
+from preceptor.models.adapters import adapter_off
 from preceptor.models.attention import packs
 from preceptor.models.causal import parameter_count, save_model
 from preceptor.models.dropout import residual_dropout
@@ -18,8 +20,10 @@ from preceptor.models.scale import block_scales, said
 from preceptor.pretrain.held_out import HeldOut, flat, report
 from preceptor.pretrain.objective import as_it_is, objective, training_layout
 from preceptor.pretrain.start import Start, start
+from preceptor.run.errors import UserError
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import encode_document
+from preceptor.tokenizer.fingerprint import fingerprint
 
 
 def run(step: Step) -> None:
@@ -37,7 +41,7 @@ def train(step: Step, begun: Start) -> None:
     ramp = round(options.ramp * options.steps)
     batches = PackedBatches(examples, rows=options.rows, length=length, pad=pad, seed=step.seed, steps=options.steps,
                             layout=layout, ramp=ramp)
-    tokens = sum(len(example.tokens) for example in examples)
+    tokens = examples.tokens if isinstance(examples, Mapped) else sum(len(example.tokens) for example in examples)
     rows = sum(ramped_rows(number, options.rows, ramp) for number in range(options.steps))
     seen = rows * options.context
     step.plan(parameters=parameter_count(begun.model), corpus_tokens=tokens, optimiser_steps=options.steps,
@@ -51,7 +55,8 @@ def train(step: Step, begun: Start) -> None:
     documents = [document for document in documents if document.text or begun.kind == "causal"]
     held_out = HeldOut(begun, documents, layout or as_it_is(pad), options.rows, length)
 
-    before = held_out.measure() if documents and "model" in step.inputs else {}
+    with adapter_off(begun.model):
+        before = held_out.measure() if documents and "model" in step.inputs else {}
     if before:
         step.log.write(0, **flat(before))
 
@@ -70,12 +75,27 @@ def train(step: Step, begun: Start) -> None:
             progress=step.progress(options.steps), extra=terms, after_step=measure, rescues=options.rescues)
     save_model(begun.model, begun.tokenizer, step.folder / "model")
     if before:
-        report(step, before, held_out.measure())
+        with adapter_off(begun.model):
+            assert options.adapter == "none" or held_out.measure() == before, "the frozen weights have changed"
+        report(step, begun.model, before, held_out.measure())
 
 
-def _examples(step: Step, begun: Start, name: str) -> list[Example]:
-    """Documents as examples; from an empty document a network that fills in or rewrites has nothing to learn."""
-    documents = read_jsonl(step.input(name), Document)
+def _examples(step: Step, begun: Start, name: str) -> list[Example] | Mapped:
+    """Documents as examples, or token shards as `preceptor data tokenize` writes them, mapped and not held.
+
+    From an empty document a network that fills in or rewrites has nothing to learn.
+
+    Raises:
+        UserError: the shards have another vocabulary, or the network is of a kind that cannot tell empty ones in them.
+    """
+    source = step.input(name)
+    if source.is_dir():
+        if begun.kind != "causal":
+            raise UserError(f"Step '{step.name}' cannot read token shards for a network of the kind "
+                            f"{begun.kind.replace('_', '-')}: nothing in them tells an empty document.",
+                            f"Give documents as {step.name}.needs.{name}.")
+        return Mapped(source, fingerprint(begun.tokenizer))
+    documents = read_jsonl(source, Document)
     if begun.kind != "causal":
         full = [document for document in documents if document.text]
         if len(full) < len(documents):

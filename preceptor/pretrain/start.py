@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from preceptor.learn.adapting import adapt
 from preceptor.models.build import build, headed, kind_of
-from preceptor.models.causal import configured_length, load_causal, load_network, model_folder
+from preceptor.models.causal import configured_length, context_length, load_causal, load_network, model_folder
 from preceptor.models.families import FAMILIES, chosen
 from preceptor.models.long_context import lengthening
 from preceptor.models.masked import check_masked
@@ -48,6 +49,9 @@ def _build(step: Step) -> Start:
     tokenizer = load_tokenizer(step.input("tokenizer", "model"))
     if options.extend:
         raise UserError(f"'{step.name}.extend' is for a model that the step goes on from.", "Leave it out.")
+    if options.adapter != "none":
+        raise UserError(f"Step '{step.name}' trains a fresh network, in which an adapter has nothing to adapt.",
+                        f"Add a 'model' to its needs, or set {step.name}.adapter to none.")
     kind = FAMILIES[options.family].kind
     if kind == "causal" and chosen(options).embedding_norm:
         step.say(f"{options.family} has a norm after the embedding, which costs causal decoders quality "
@@ -74,6 +78,11 @@ def _load(step: Step) -> Start:
     model = load_causal(source, change) if kind == "causal" else load_network(headed(kind), source, change)
     if kind == "masked":
         check_masked(model)
+    adapt(step, model, causal=kind == "causal")
+    room = context_length(model)
+    if step.options.context > room:
+        raise UserError(f"Rows of {step.options.context} tokens do not fit behind the soft prompt, where there is room "
+                        f"for {room}.", f"Set {step.name}.context to {room} or less.")
     denoising = _denoising(step, kind, "spans" if "t5" in model.config.model_type else "infilling")
     hidden = _hidden_tokens(step.options, tokenizer, kind, denoising, add=False)
     return Start(model, tokenizer, kind, denoising, hidden)

@@ -54,6 +54,11 @@ class RunFolder:
         """`results.json` of the last step of a stage that has one, else empty."""
         return next((read_json(path) for path in self._files(stage, "results.json")), {})
 
+    def learned(self) -> dict[str, Any]:
+        """`learned.json` of every step that went on from a model, by the step's name, in order."""
+        found = {name: self.path / entry["folder"] / "learned.json" for name, entry in self.steps.items()}
+        return {name: read_json(path) for name, path in found.items() if path.exists()}
+
     def selection(self) -> dict[str, Any]:
         """`selection.json` of the last select step, else empty."""
         return next((read_json(path) for path in self._files("select", "selection.json")), {})

@@ -8,6 +8,7 @@ from preceptor.report.artefacts import RunFolder
 from preceptor.report.blocks import Section, last_and_before, model_name
 from preceptor.report.costs import reward, selection, tax, texts, time
 from preceptor.report.curves import curves
+from preceptor.report.domain import domain
 from preceptor.report.frontier import frontier
 from preceptor.report.ladder import ladder
 from preceptor.report.preference import categories, preference, quality, truth
@@ -15,6 +16,7 @@ from preceptor.report.samples import EACH, samples, score
 from preceptor.report.summary import summary
 from preceptor.report.template import render
 from preceptor.report.text import Text, percent, percent_interval, text
+from preceptor.report.understanding import understanding
 from preceptor.run.files import write_text
 from preceptor.run.progress import clock
 
@@ -48,8 +50,8 @@ def _sections(folder: RunFolder, evaluation: dict[str, Any], figures: dict[str, 
     found = []
     if evaluation:
         found += [section(evaluation) for section in (preference, truth, quality, categories, tax, texts)]
-    found += [ladder(folder.results("ladder")), frontier(folder.results("weigh")), reward(folder.results("reward")),
-              selection(folder.selection())]
+    found += [domain(folder.learned()), understanding(folder.results("compare")), ladder(folder.results("ladder")),
+              frontier(folder.results("weigh")), reward(folder.results("reward")), selection(folder.selection())]
     if folder.steps:
         found.append(time(folder, figures.get("peak_rss_mb")))
     return [section for section in found if section]

@@ -11,6 +11,7 @@ from typing import Any
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.ranked import HELD_OUT, RankedBatches
 from preceptor.data.records import Comparison
+from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import fit
 from preceptor.models.causal import model_folder, parameter_count, save_model
 from preceptor.models.encoder import (
@@ -51,6 +52,7 @@ def run(step: Step) -> None:
     names = list(options.ratings) if options.objective == "ratings" else ["preference"]
     _check(step, names)
     model, tokenizer = start_encoder(source, names, step.seed), load_pair_tokenizer(source)
+    adapt(step, model, head=True, causal=False)
     encoder = PairEncoder(tokenizer, min(options.longest, _context(model, options.longest)))
     prompts, axes = (_rated if options.objective == "ratings" else _ranked)(step, encoder)
     batches = RankedBatches(prompts, rows=options.rows, epochs=options.epochs, pad=tokenizer.pad_token_id,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from preceptor.feedback.options import LabellingOptions
-from preceptor.learn.options import FitOptions
+from preceptor.learn.options import AdapterOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class ComparisonsOptions(LabellingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardOptions(FitOptions):
+class RewardOptions(AdapterOptions):
     """How the reward model learns from rankings. One pass, as in InstructGPT, appendix C.2."""
 
     objective: Literal["ranking", "ratings", "bradley_terry"] = "ranking"
@@ -55,7 +55,7 @@ class RewardOptions(FitOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderOptions(FitOptions):
+class EncoderOptions(AdapterOptions):
     """How an encoder with its own tokenizer learns to score answers."""
 
     package: str = ""

@@ -8,6 +8,7 @@ from torch import nn
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.ranked import RankedBatches, RankedPrompt
 from preceptor.data.records import Comparison, Conversation, Prompt, Response
+from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import fit
 from preceptor.models.causal import context_length, model_folder, parameter_count, save_model
 from preceptor.models.reward_model import AnswerEncoder, RewardModel, score_answers
@@ -22,9 +23,8 @@ from preceptor.tokenizer.chat import load_tokenizer
 
 CARD = """# A reward model
 
-A sequence classifier with one output, trained by Preceptor to order answers as its labelers do. Open it with
-`AutoModelForSequenceClassification.from_pretrained`; the last token of the input must be the end-of-text token of the
-answer ({end}).
+A sequence classifier with one output, trained by Preceptor to order answers as its labelers do. {opened}; the last
+token of the input must be the end-of-text token of the answer ({end}).
 
     messages.append({{"role": "assistant", "content": answer}})
     text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip().removesuffix("{end}") + "{end}"
@@ -34,6 +34,10 @@ answer ({end}).
 {likelihood}The offset, {offset:.6f}, makes demonstrations score 0 on average. `from_pretrained` keeps it in the config
 and does not apply it; `preceptor.models.reward_model.RewardModel` does. {meaning}
 """
+WHOLE = "Open it with `AutoModelForSequenceClassification.from_pretrained`"
+ADAPTER = """It is a soft prompt with its head: open the base that adapter_config.json names with
+`AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)`, then `peft.PeftModel.from_pretrained(model,
+folder)` on it (the config spoken of below is the one in this folder)"""
 LIKELIHOOD = """That is the head alone. This model also reads an answer as the language model that it was: to the score
 above belongs {weight:g} times the answer's log-likelihood, the sum over its tokens, the end included, of the logarithm
 of softmax(hidden @ embedding.T) at the token, where `hidden` is the last hidden state of the token before it and
@@ -57,6 +61,7 @@ def run(step: Step) -> None:
         step.say("the model is a reward model: it goes on from what it learned, its head included")
     tokenizer, model = load_tokenizer(source), start_scalar(source, seed=step.seed)
     set_likelihood_weight(model, options.likelihood)
+    adapt(step, model, head=True)
     encoder = AnswerEncoder(tokenizer, context_length(model))
     prompts = _prompts(step, encoder)
     batches = RankedBatches(prompts, rows=options.rows, epochs=options.epochs, pad=encoder.pad, seed=step.seed)
@@ -127,7 +132,8 @@ def _export(step: Step, model: nn.Module, tokenizer: Any, encoder: AnswerEncoder
         model.config.preceptor_offset = 0.0
     save_model(model, tokenizer, step.folder / "model")
     weight = step.options.likelihood
-    card = CARD.format(end=tokenizer.eos_token, offset=model.config.preceptor_offset,
+    opened = ADAPTER if hasattr(model, "soft_prompt") else WHOLE
+    card = CARD.format(end=tokenizer.eos_token, opened=opened, offset=model.config.preceptor_offset,
                        meaning=MEANING[step.options.objective],
                        likelihood=LIKELIHOOD.format(weight=weight) if weight else "")
     write_text(step.folder / "model" / "README.md", card)

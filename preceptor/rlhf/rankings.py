@@ -18,11 +18,12 @@ from preceptor.data.batches import Batch, Batches
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.ranked import HELD_OUT, RankedBatches, RankedPrompt, answer_tokens, collate_ranked
 from preceptor.data.records import Comparison
+from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import Loss, fit
 from preceptor.learn.precision import autocast
 from preceptor.losses.likelihood import selected_log_probs
 from preceptor.metrics.rankings import accuracy
-from preceptor.models.adapters import add_adapter
+from preceptor.models.adapters import adapter_off
 from preceptor.models.attention import shared_prompt_mask
 from preceptor.models.causal import (
     context_length,
@@ -82,7 +83,7 @@ def learn(step: Step, loss: Loss, score: Score, *, reference: bool,
     options: RankingOptions = step.options
     folder = model_folder(step.input("policy"))
     tokenizer, policy = load_tokenizer(folder), load_causal(folder)
-    add_adapter(policy, options.adapter, options.lora_rank, options.lora_alpha)
+    adapt(step, policy)
     encoder = AnswerEncoder(tokenizer, context_length(policy))
     prompts = training_rankings(step, encoder)
     if reference:
@@ -133,9 +134,12 @@ def read_rankings(step: Step, encoder: AnswerEncoder, file: str) -> list[tuple[C
 
 def with_reference(step: Step, policy: nn.Module, prompts: Sequence[RankedPrompt], pad: int,
                    path: Path) -> list[RankedPrompt]:
-    """The prompts with the table `reference`: log-probabilities under the policy as it is, or as `path` kept them."""
+    """The prompts with the table `reference`: log-probabilities under the policy without its adapter, or as `path` kept
+    them."""
     if not path.exists():
-        found = evaluate(step.options, policy, prompts, pad, lambda model, batch: likelihoods(model, batch).log_probs)
+        with adapter_off(policy):  # a fresh soft prompt is not nothing, as fresh LoRA is
+            found = evaluate(step.options, policy, prompts, pad,
+                             lambda model, batch: likelihoods(model, batch).log_probs)
         write_lines(path, (json.dumps({"id": one.id, "log_probs": row}) for one, row in zip(prompts, found)))
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in rows] == [one.id for one in prompts], "the reference belongs to other comparisons"

@@ -10,8 +10,9 @@ from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Document, Prompt
 from preceptor.feedback.rewards import open_reward
 from preceptor.generate.local import LocalDecoder
+from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import Term, fit
-from preceptor.models.adapters import add_adapter
+from preceptor.models.adapters import carries_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.rewards import trained_folder
 from preceptor.models.scalar import load_scalar, scalar_from_causal
@@ -81,6 +82,9 @@ def _check_options(step: Step) -> None:
     if isinstance(options, NlpoOptions) and not (0 < options.mask_top_p <= 1 and options.mask_every >= 1):
         raise UserError(f"Step '{step.name}' cannot mask with mask_top_p {options.mask_top_p:g} and mask_every "
                         f"{options.mask_every}.", "mask_top_p: above 0, at most 1. mask_every: 1 or more.")
+    if isinstance(options, NlpoOptions) and options.adapter in ("prompt", "p_tuning"):
+        raise UserError(f"Step '{step.name}' cannot mask by a policy whose soft prompt is not that of the writer.",
+                        f"Set {step.name}.adapter to lora, or algorithm to ppo.")
     if options.ptx_coefficient and "corpus" not in step.inputs:
         raise UserError(f"Step '{step.name}' mixes in pretraining text (ptx_coefficient {options.ptx_coefficient:g}) "
                         "but has no corpus.", f"Add 'corpus' to its needs, or set {step.name}.ptx_coefficient=0.")
@@ -98,10 +102,9 @@ def _networks(step: Step, tokenizer: Any) -> Networks:
     for network in (reference, value):
         if options.frozen_layers and network is not None:
             share_trunk(network, policy)
-    add_adapter(policy, options.adapter, options.lora_rank, options.lora_alpha, first=options.frozen_layers)
+    adapt(step, policy, first=options.frozen_layers)
     if value is not None:
-        add_adapter(value, options.adapter, options.lora_rank, options.lora_alpha)
-        value.score.requires_grad_(True)
+        adapt(step, value, head=True)
     mask = (NucleusMask(policy, options.mask_top_p, options.temperature) if isinstance(options, NlpoOptions)
             else None)
     return Networks(policy, reference, value, mask)
@@ -119,9 +122,12 @@ def _value_network(step: Step, tokenizer: Any, policy: nn.Module) -> nn.Module:
         why = "the reward model has another vocabulary"
     else:
         value = load_scalar(folder)
-        if not step.options.frozen_layers or has_lower_part_of(value, policy):
+        if carries_adapter(value):
+            why = "the reward model carries an adapter"
+        elif not step.options.frozen_layers or has_lower_part_of(value, policy):
             return value
-        why = "the reward model has other weights in the blocks that are shared"
+        else:
+            why = "the reward model has other weights in the blocks that are shared"
     step.say(f"{why}, so the value network starts from the policy")
     return scalar_from_causal(model_folder(step.input("policy")), step.seed)
 

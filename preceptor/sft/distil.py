@@ -25,6 +25,7 @@ from preceptor.data.ranked import RankedBatches
 from preceptor.data.records import Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
+from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import fit
 from preceptor.losses.divergence import full_kl
 from preceptor.models.causal import (
@@ -50,6 +51,7 @@ def run(step: Step) -> None:
     folder = model_folder(step.input("model"))
     tokenizer, student, teacher = load_tokenizer(folder), load_causal(folder), load_causal(folder)
     teacher.requires_grad_(False).eval()
+    adapt(step, student)
     prompts = read_jsonl(step.input("prompts"), Prompt)[:options.prompts or None]
     context = (step.input("context") if "context" in step.inputs else CONTEXT).read_text(encoding="utf-8").strip()
     if not prompts or not context or options.answers < 1:

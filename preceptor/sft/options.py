@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from preceptor.learn.options import AdapterOptions, FitOptions, LanguageOptions
+from preceptor.learn.options import AdapterOptions, LanguageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class SelectOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillationOptions(FitOptions):
+class DistillationOptions(AdapterOptions):
     """How a context is distilled into the weights."""
 
     prompts: int = 0

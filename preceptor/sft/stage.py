@@ -4,12 +4,12 @@ from preceptor.data.jsonl import read_jsonl
 from preceptor.data.packing import PackedBatches
 from preceptor.data.records import Conversation, Document
 from preceptor.generate.continuation import continuations
+from preceptor.learn.adapting import adapt
 from preceptor.learn.degeneration import degeneration_terms
 from preceptor.learn.fit import fit
 from preceptor.learn.language import language_loss, language_objective, load_teacher
 from preceptor.learn.replay import replay_terms
 from preceptor.learn.zeros import keep_zeros
-from preceptor.models.adapters import add_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.dropout import residual_dropout
 from preceptor.run.errors import UserError
@@ -24,7 +24,7 @@ def run(step: Step) -> None:
     options = step.options
     source = model_folder(step.input("model"))
     tokenizer, model = load_tokenizer(source), load_causal(source)
-    add_adapter(model, options.adapter, options.lora_rank, options.lora_alpha)
+    adapt(step, model)
     context = context_length(model)
     length = options.length or context
     if length > context:

@@ -33,7 +33,7 @@ def furnish(app: FastAPI, hosts: Sequence[str]) -> None:
     app.add_exception_handler(HTTPException, _http_error)
 
 
-@router.get("/static/colours.css", response_class=FileResponse)
+@router.get("/static/colours.css", response_class=FileResponse, include_in_schema=False)
 def colours() -> FileResponse:
     """The colours and type that the report has, too."""
     return FileResponse(str(COLOURS))

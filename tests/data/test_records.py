@@ -1,4 +1,4 @@
-"""The five records: golden files that every later version must read and write to the same bytes, and what is refused.
+"""The records: golden files that every later version must read and write to the same bytes, and what is refused.
 """
 
 import json
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
-from preceptor.data.records import Comparison, Conversation, Document, Prompt, Record, Response
+from preceptor.data.records import Annotated, Comparison, Conversation, Document, Prompt, Record, Response
 from preceptor.run.errors import UserError
 
 GOLDEN = Path(__file__).parent / "golden"
-KINDS = [Document, Conversation, Prompt, Response, Comparison]
+KINDS = [Annotated, Document, Conversation, Prompt, Response, Comparison]
 TURN = {"role": "user", "content": "?"}
 
 
@@ -39,6 +39,9 @@ def test_a_golden_record_fills_every_field(kind: type[Record]) -> None:
     (Prompt, {"id": "1", "messages": [{"role": "usr", "content": "?"}]}, "Did you mean 'user'?"),
     (Prompt, {"id": "1", "messages": [{"role": "user", "content": None}]}, "text or a list of parts"),
     (Response, {"text": "a", "finish": "end"}, "Unknown finish 'end'"),
+    (Annotated, {"text": "ab", "id": "1"}, "neither a label nor spans"),
+    (Annotated, {"text": "ab", "id": "1", "spans": [["X", 1, 3]]}, "inside the text"),
+    (Annotated, {"text": "abc", "id": "1", "spans": [["X", 0, 2], ["X", 1, 3]]}, "must not overlap"),
 ])
 def test_a_malformed_record_is_refused_with_its_cure(kind: type[Record], row: object, said: str) -> None:
     with pytest.raises(UserError) as caught:

@@ -3,10 +3,16 @@
 import math
 import random
 
+import numpy as np
 import pytest
 
 from preceptor.data.records import Comparison, Prompt, Response
-from preceptor.metrics.calibration import expected_calibration_error, pair_confidences, reliability
+from preceptor.metrics.calibration import (
+    expected_calibration_error,
+    fit_sureness,
+    pair_confidences,
+    reliability,
+)
 from preceptor.metrics.rankings import accuracy, accuracy_gap
 
 
@@ -63,3 +69,25 @@ def test_hard_prompts_are_hard_for_both_and_no_gap() -> None:
     gap = accuracy_gap(same, [[1.0, 0.0]] * 40, same, [[1.0, 0.0]] * 40)
     assert (gap.mean, gap.low, gap.high) == (0, 0, 0)
     assert accuracy_gap(same[:1], [[1, 0]], same[1:2], [[1, 0]]) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sureness_is_platts_as_scikit_learn_fits_it(seed: int) -> None:
+    from sklearn.calibration import _sigmoid_calibration
+    draw = random.Random(seed)
+    scores = [draw.gauss(-3, 2 + seed) for _ in range(80)]
+    right = [draw.random() < 1 / (1 + math.exp(-1.5 * score - 4)) for score in scores]
+    found = fit_sureness(scores, right)
+    slope, offset = _sigmoid_calibration(np.array(scores), np.array(right, dtype=float))
+    assert (found.slope, found.offset) == pytest.approx((-slope, -offset), rel=1e-3, abs=1e-3)
+
+
+def test_sureness_is_finite_where_all_are_right_and_never_falls_with_the_score() -> None:
+    all_right = fit_sureness([-1.0, -2.0, -1.5, -9.0], [True] * 4)
+    assert all(abs(all_right.of(score) - 5 / 6) < 0.02 for score in (-1.0, -9.0))
+    upside_down = fit_sureness([0.0, 1.0, 2.0, 3.0], [True, True, False, False])
+    assert upside_down.slope == 0 and upside_down.of(-5.0) == pytest.approx(0.5, abs=0.01)
+    assert fit_sureness([-2.0] * 3, [True, False, True]).of(-2.0) == pytest.approx((2 * 3 / 4 + 1 / 3) / 3, abs=1e-3)
+    assert 0 <= fit_sureness([0.0, 1.0], [False, True]).of(-1e9) < 1e-9
+    with pytest.raises(ValueError):
+        fit_sureness([math.inf], [True])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from preceptor.models.adapters import adapter_off, add_adapter, ordinary_weights
+from preceptor.models.adapters import adapter_off, add_lora, ordinary_weights
 from preceptor.models.causal import load_causal, save_model
 from preceptor.run.errors import UserError
 from tests.models.test_trunk import network
@@ -18,7 +18,7 @@ TOKENS = torch.tensor([[2, 3, 4, 5, 6]])
 def moved(family: str, first: int = 0) -> nn.Module:
     """A network whose adapter has learned something."""
     model = network(family)
-    add_adapter(model, "lora", rank=2, alpha=4.0, first=first)
+    add_lora(model, rank=2, alpha=4.0, first=first)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -38,7 +38,7 @@ def test_off_it_is_the_network_before_bit_for_bit(family: str) -> None:
 def test_a_fresh_one_changes_nothing_and_only_it_learns() -> None:
     model = network("llama")
     plain = model(TOKENS).logits
-    add_adapter(model, "lora", rank=2, alpha=4.0, first=1)
+    add_lora(model, rank=2, alpha=4.0, first=1)
     assert torch.equal(model(TOKENS).logits, plain)
     learned = [name for name, one in model.named_parameters() if one.requires_grad]
     assert len(learned) == 2 * 7 * 2 and all("lora_" in name and ".0." not in name for name in learned)
@@ -66,15 +66,9 @@ def test_the_change_is_the_product_of_its_two_matrices() -> None:
     torch.testing.assert_close(ordinary_weights(model)[f"{name}.weight"], plain[f"{name}.weight"] + 4.0 / 2 * product)
 
 
-def test_none_leaves_the_network_alone() -> None:
-    model = network("llama")
-    add_adapter(model, "none", rank=2, alpha=4.0)
-    assert all(one.requires_grad for one in model.parameters()) and ordinary_weights(model) is None
-
-
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="rank 0"):
-        add_adapter(network("llama"), "lora", rank=0, alpha=1.0)
+        add_lora(network("llama"), rank=0, alpha=1.0)
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(UserError, match="peft"):
-        add_adapter(network("llama"), "lora", rank=1, alpha=1.0)
+        add_lora(network("llama"), rank=1, alpha=1.0)

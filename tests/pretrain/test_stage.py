@@ -1,5 +1,6 @@
 """The pretraining stage: each kind learns a known answer, goes on from its checkpoint, and resumes to the same bits."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from preceptor.data.jsonl import write_jsonl
+from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Document
+from preceptor.data.token_shards import write_token_shards
 from preceptor.models.causal import context_length, load_causal
 from preceptor.pretrain import stage
 from preceptor.pretrain.options import PretrainOptions
@@ -16,6 +18,8 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import hash_path, read_json
 from preceptor.run.log import Log, read_log
 from preceptor.run.step import Step
+from preceptor.tokenizer.chat import encode_document, load_tokenizer
+from preceptor.tokenizer.fingerprint import fingerprint
 from preceptor.tokenizer.train import train_bpe
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -168,7 +172,7 @@ def test_replay_keeps_what_going_on_alone_forgets(inputs: dict[str, Path], make:
         needs = {"corpus": tmp_path / "backwards.jsonl", "validation": tmp_path / "both.jsonl", "model": base.folder}
         step = make(name, {**needs, **more}, steps=60, **FREE)
         stage.run(step)
-        changes[name] = read_json(step.folder / "learned.json")
+        changes[name] = read_json(step.folder / "learned.json")["bits_per_byte"]
         assert logged(step)[0]["validation_bits_per_byte.forwards"] == changes[name]["forwards"]["before"]
     assert all(found["backwards"]["change"] < -0.5 for found in changes.values())
     assert changes["alone"]["forwards"]["change"] > 1.0
@@ -176,3 +180,37 @@ def test_replay_keeps_what_going_on_alone_forgets(inputs: dict[str, Path], make:
     assert "replay_loss" in logged(step)[1]
     with pytest.raises(UserError, match="replay"):
         stage.run(make("none", inputs, steps=1, replay_share=0.5))
+
+
+def test_token_shards_train_to_the_bits_that_documents_train_to_and_resume_there(
+        inputs: dict[str, Path], make: Callable[..., Step], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from preceptor.learn import fit as loop
+    tokenizer = load_tokenizer(inputs["tokenizer"] / "model")
+    documents = read_jsonl(inputs["corpus"], Document)
+    for folder, given in (("shards", "own"), ("foreign", "another")):
+        write_token_shards(tmp_path / folder, documents, lambda one: encode_document(tokenizer, one), len(tokenizer),
+                           fingerprint(tokenizer) if given == "own" else given, shard_tokens=200)
+    mapped = {**inputs, "corpus": tmp_path / "shards"}
+    steps: list[Step] = []
+    for name, needs in (("documents", inputs), ("shards-once", mapped)):
+        torch.manual_seed(0)
+        steps.append(make(name, needs, steps=12, checkpoint_every=4))
+        stage.run(steps[-1])
+    one_step, left = loop.take_gradients, [None] * 9
+
+    def dying(*arguments: Any) -> Any:
+        left.pop()
+        return one_step(*arguments)
+
+    stopped = make("stopped", mapped, steps=12, checkpoint_every=4)
+    for expected in (pytest.raises(IndexError), contextlib.nullcontext()):
+        with monkeypatch.context() as patch, expected:
+            patch.setattr(loop, "take_gradients", dying if left else one_step)
+            torch.manual_seed(0)
+            stage.run(stopped)
+    assert len({hash_path(step.folder / "model") for step in (*steps, stopped)}) == 1
+    assert logged(steps[0])[0]["plan"] == logged(steps[1])[0]["plan"]
+    with pytest.raises(UserError, match="another vocabulary"):
+        stage.run(make("misread", {**inputs, "corpus": tmp_path / "foreign"}, steps=1))
+    with pytest.raises(UserError, match="tells an empty document"):
+        stage.run(make("masked", mapped, steps=1, family="bert"))

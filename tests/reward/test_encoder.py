@@ -255,3 +255,39 @@ def test_a_real_pretrained_encoder_is_taken_whole(start: Start, tmp_path: Path) 
         alone = [axis_values(model, collate_pairs([Pairs("", [pair], [0])], 0))[0, 0, 0] for pair in one]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=0)
     assert 2e7 < sum(parameter.numel() for parameter in model.parameters()) < 2.4e7
+
+
+def test_lora_learns_beside_the_frozen_trunk_and_the_head_goes_with_it(
+        tmp_path: Path, bert: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+    write_jsonl(tmp_path / "comparisons.train.jsonl", [rated(n, overall=likes_pets) for n in range(60)])
+    own = {"rows": 4, "epochs": 4, "precision": "fp32"}
+    fit, seen = encoder.fit, []
+
+    def watched(model: torch.nn.Module, *rest: Any, **named: Any) -> Any:
+        frozen = {name: one for name, one in model.named_parameters() if not one.requires_grad}
+        before = {name: one.clone() for name, one in frozen.items()}
+        found = fit(model, *rest, **named)
+        assert all(torch.equal(one, before[name]) for name, one in frozen.items())
+        seen.extend(name for name, one in model.named_parameters() if one.requires_grad)
+        return found
+
+    monkeypatch.setattr(encoder, "fit", watched)
+    torch.manual_seed(0)
+    step = start(tmp_path, "encoder", EncoderOptions(**own, adapter="lora", lora_rank=4, learning_rate=3e-2),
+                 comparisons=tmp_path, model=bert)
+    encoder.run(step)
+    assert all("lora_" in name or name.startswith("classifier.") for name in seen) and len(seen) > 10
+    answers = [Response("the dog sees"), Response("the tree sees")]
+    merged, alone = (EncoderReward(step.folder / folder).score([PROMPT] * 2, answers)
+                     for folder in ("model", "model/adapter"))
+    assert alone == pytest.approx(merged, abs=1e-4) and merged[0] - merged[1] > 1
+    base = AutoModelForSequenceClassification.from_pretrained(bert, num_labels=1)
+    plain = PeftModel.from_pretrained(base, step.folder / "model" / "adapter").eval()
+    tokens, types = PairEncoder(load_pair_tokenizer(bert), 40).encode(PROMPT, answers[0])
+    output = plain(input_ids=torch.tensor([tokens]), token_type_ids=torch.tensor([types])).logits.item()
+    axis = EncoderReward(step.folder / "model").axes[0]
+    assert axis["mean"] + axis["deviation"] * output == pytest.approx(alone[0], abs=1e-4)
+    with pytest.raises(UserError, match="reads in both directions"):
+        encoder.run(start(tmp_path, "soft", EncoderOptions(**own, adapter="prompt"), comparisons=tmp_path, model=bert))

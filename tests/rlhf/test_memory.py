@@ -10,7 +10,7 @@ import torch
 from preceptor.data.batches import Batch
 from preceptor.data.jsonl import write_jsonl
 from preceptor.learn import fit as loop
-from preceptor.models.adapters import add_adapter
+from preceptor.models.adapters import add_lora
 from preceptor.models.causal import load_causal, save_model
 from preceptor.models.trunk import freeze_lower, share_trunk
 from preceptor.rlhf import rollouts, stage
@@ -207,7 +207,7 @@ def test_an_adapter_learns_what_is_rewarded(tmp_path: Path) -> None:
                            learning_rate=5e-2, checkpoint_every=1000)
     policy = tiny_policy()
     torch.manual_seed(0)
-    add_adapter(policy, "lora", rank=4, alpha=8.0)
+    add_lora(policy, rank=4, alpha=8.0)
     nets = Networks(policy, None)
     train(nets, tiny_batches(nets, options), options, tmp_path)
     curve = [line for line in read_log(tmp_path / "log.jsonl")["ppo"].values() if "score" in line]

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
 from preceptor.data.ranked import AnswerTokens, RankedBatches, RankedPrompt, answer_tokens
+from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import fit
 from preceptor.losses.implicit_q import conservative_loss, follow, implicit_policy, q_loss, value_loss
 from preceptor.losses.likelihood import selected_log_probs
-from preceptor.models.adapters import add_adapter
 from preceptor.models.attention import shared_prompt_mask
 from preceptor.models.causal import context_length, hidden_states, load_causal, model_folder, save_model
 from preceptor.models.reward_model import AnswerEncoder
@@ -54,7 +54,7 @@ def run(step: Step) -> None:
     options: IlqlOptions = step.options
     folder = model_folder(step.input("policy"))
     tokenizer, policy = load_tokenizer(folder), load_causal(folder)
-    add_adapter(policy, options.adapter, options.lora_rank, options.lora_alpha)
+    adapt(step, policy)
     model = ValuedModel(policy)
     encoder = AnswerEncoder(tokenizer, context_length(model["policy"]))
     prompts = [rewarded(one) for one in training_rankings(step, encoder)]
