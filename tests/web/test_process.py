@@ -78,7 +78,8 @@ def test_a_killed_server_has_lost_no_preference(folder: Path, tmp_path: Path) ->
 
 
 def test_ctrl_c_stops_a_server_and_is_no_failure() -> None:
-    code = ("import sys; from fastapi import FastAPI; from preceptor.web.running import run\n"
+    code = ("import signal, sys; from fastapi import FastAPI; from preceptor.web.running import run\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by jobs in the background\n"
             "run(FastAPI(), '127.0.0.1', int(sys.argv[1]), lambda: print('again', flush=True)); print('after')")
     process = subprocess.Popen([sys.executable, "-c", code, str(port := free_port())], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
