@@ -8,8 +8,9 @@ PRECEPTOR := $(VENV)/bin/preceptor
 demo: $(VENV)/.ready
 	$(PRECEPTOR) run demo --out runs/demo
 
+# Two at a time, a file's tests together; more threads than cores would only wait for each other.
 test: $(VENV)/.ready
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 # PyTorch first: pip prefers a build "+cpu" where one is offered, and nothing after it can pull another one in.
 $(VENV)/.ready: requirements.lock pyproject.toml

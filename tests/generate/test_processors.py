@@ -46,7 +46,7 @@ def texts(seed: int, length: int = 9, rows: int = 400, kinds: int = 4) -> list[l
     (lambda x: cuts.epsilon_cutoff(x, 0.9), library.EpsilonLogitsWarper(0.9)),
     (lambda x: cuts.eta_cutoff(x, 0.09), library.EtaLogitsWarper(0.09)),
     (lambda x: cuts.eta_cutoff(x, 0.9), library.EtaLogitsWarper(0.9)),
-], ids=str)
+], ids=lambda value: type(value).__name__)
 def test_cuts_are_those_of_the_library(ours: Any, theirs: Any) -> None:
     logits = many_logits(0)
     result = ours(logits)
