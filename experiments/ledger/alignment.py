@@ -234,7 +234,7 @@ CLAIMS = [
           test=order_of_preference),
     Claim(number=3, statement="PPO alone loses on general language; mixing pretraining gradients recovers most of it.",
           source=INSTRUCT, effect="share of the rise of log-perplexity over the base that PPO-ptx takes back, less 1/2",
-          test=tax_recovered, corrected="Here all of the loss comes with supervised fine-tuning, and none with PPO."),
+          test=tax_recovered, corrected="Here most of the loss comes with supervised fine-tuning, and PPO adds to it."),
     Claim(number=4, statement="Without the KL penalty the policy drifts into text that fools the reward model.",
           source="Stiennon et al. 2020, arXiv 2009.01325; " + INSTRUCT,
           reason="Runs of the demo without the penalty are not among the committed results.", testable=True,
