@@ -5,10 +5,12 @@ nothing before it forks, so no thread pool is inherited in a broken state.
 """
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,6 +20,7 @@ from typing import Any
 PRELOADED = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.auto.modeling_auto",
              "transformers.models.auto.tokenization_auto", "preceptor.pretrain.stage", "preceptor.tokenizer.stage",
              "preceptor.recipe.runner", "preceptor.cli.main"]
+HANGS = 250.0  # seconds after which a process is taken to hang; it says where before it is killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +62,24 @@ class Ended:
     output: str
 
 
-def preceptor(arguments: Sequence[str], scratch: Path, kill: Kill | None = None,
-              seconds: float | None = None) -> Ended:
+def preceptor(arguments: Sequence[str], scratch: Path, kill: Kill | None = None, seconds: float = HANGS) -> Ended:
     """Run the command line once in a forked process with one thread; `scratch` is a folder for its output.
 
     After so many `seconds` it is killed, if it still runs.
     """
     process, output = begun(arguments, scratch, kill)
-    process.join(seconds)
-    if process.is_alive():
+    ended([process], seconds)
+    return Ended(process.exitcode, output.read_text(encoding="utf-8"))
+
+
+def ended(processes: Sequence[Any], seconds: float = HANGS) -> None:
+    """Wait for processes; the ones that still run after so many seconds are killed."""
+    until = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+    for process in processes:
         process.kill()
         process.join()
-    return Ended(process.exitcode, output.read_text(encoding="utf-8"))
 
 
 def begun(arguments: Sequence[str], scratch: Path, kill: Kill | None = None) -> tuple[Any, Path]:
@@ -88,6 +97,7 @@ def _child(arguments: list[str], output: Path, kill: Kill | None) -> None:
     from preceptor.run import machine
     machine.cores = lambda: 1
     with output.open("w", encoding="utf-8") as file, contextlib.redirect_stderr(file), contextlib.redirect_stdout(file):
+        faulthandler.dump_traceback_later(HANGS - 10, file=file)
         if kill is not None:
             kill.arm()
         code = main(arguments)

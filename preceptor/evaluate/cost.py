@@ -29,11 +29,11 @@ def costs(folders: Mapping[str, Path], tokens: int, rounds: int, progress: Progr
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in folders}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "onnxruntime"])  # imported once, and no part of a model's memory
-    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
-        for number in range(rounds):
-            for place, (name, folder) in enumerate(folders.items(), start=1):
+    for number in range(rounds):
+        for place, (name, folder) in enumerate(folders.items(), start=1):
+            with ProcessPoolExecutor(1, mp_context=context) as pool:  # max_tasks_per_child can hang (CPython #115634)
                 measured[name].append(pool.submit(measure, folder, tokens).result())
-                progress.update(number * len(folders) + place)
+            progress.update(number * len(folders) + place)
     return {name: {"bytes": weight_bytes(folders[name]),
                    "tokens_per_second": statistics.median(speed for speed, _ in found),
                    "memory_mb": statistics.median(memory for _, memory in found)} for name, found in measured.items()}

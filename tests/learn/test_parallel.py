@@ -18,7 +18,7 @@ from preceptor.run.log import read_log
 from preceptor.run.processes import joined
 from tests.learn.test_fit import batches, tiny_model, train, weights
 from tests.learn.test_nothing_lost import stop_at
-from tests.processes import PRELOADED, preceptor
+from tests.processes import PRELOADED, ended, preceptor
 from tests.rlhf.tiny import word_tokenizer
 
 
@@ -32,8 +32,7 @@ def in_two(work, *arguments) -> None:
     processes = [context.Process(target=_process, args=(rank, port, work, arguments)) for rank in range(2)]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join()
+    ended(processes)
     assert [process.exitcode for process in processes] == [0, 0]
 
 
