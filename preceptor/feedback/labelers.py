@@ -35,6 +35,17 @@ def add_labeler(store: Store, name: str, *, kind: str = "person", role: str = "l
     return bool(added)
 
 
+def hold(connection: sql.Connection, name: str) -> None:
+    """Let others who are about to change what this labeler said wait until the transaction ends.
+
+    So of two changes at once, as by a button that is pressed twice, the later one sees what the earlier one did. In
+    SQLite writers take turns anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        mine = sql.select(labelers.c.name).where(labelers.c.name == name)
+        connection.execute(mine.with_for_update(key_share=True))  # sessions, which name him, may still be opened
+
+
 def account_name() -> str:
     """Who sits at this machine, as its account says."""
     try:

@@ -53,17 +53,23 @@ def add_comparisons(store: Store, comparisons: Sequence[Comparison], *, split: s
     Raises:
         UserError: the split is unknown, or a record has the id of another one that says something else.
     """
+    with store.writing() as connection:
+        return insert_comparisons(store, connection, comparisons, split, who)
+
+
+def insert_comparisons(store: Store, connection: sql.Connection, comparisons: Sequence[Comparison], split: str,
+                       who: str) -> int:
+    """`add_comparisons` as a part of a transaction."""
     _check_split(split)
     asked = [(one.prompt, [_bare(response) for response in one.responses]) for one in comparisons]
-    with store.writing() as connection:
-        keys = _insert_items(connection, asked, split, None)
-        people = {one.labeler: {"name": one.labeler, "kind": one.kind, "role": "labeler", "created": store.moment(),
-                                "excluded": False} for one in comparisons}
-        insert_new(connection, labelers, list(people.values()))
-        rows = [label_row(one, key, split) for one, key in zip(comparisons, keys)]
-        _refuse_clashes(connection, rows)
-        added = insert_new(connection, labels, rows)
-        note(store, connection, who, "comparisons added", comparisons=added, known=len(rows) - added)
+    keys = _insert_items(connection, asked, split, None)
+    people = {one.labeler: {"name": one.labeler, "kind": one.kind, "role": "labeler", "created": store.moment(),
+                            "excluded": False} for one in comparisons}
+    insert_new(connection, labelers, list(people.values()))
+    rows = [label_row(one, key, split) for one, key in zip(comparisons, keys)]
+    _refuse_clashes(connection, rows)
+    added = insert_new(connection, labels, rows)
+    note(store, connection, who, "comparisons added", comparisons=added, known=len(rows) - added)
     return added
 
 
