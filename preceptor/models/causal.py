@@ -87,12 +87,14 @@ def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) 
 def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None,
                  optional: str | None = None) -> nn.Module:
     """Load a model of `kind`, a class of transformers or one of its Auto classes, as `load_causal` says; every weight
-    must be there, except for those whose names hold `optional`, which are drawn from the global generator. From the
-    folder of an adapter the base comes with the adapter put into it, or before it."""
+    must be there, except for those whose names hold `optional`, which are drawn from the global generator (their names
+    are the model's `drawn`). From the folder of an adapter the base comes with the adapter put into it, or before it.
+    """
     from transformers import AutoConfig
     try:
         base = adapter_base(source)
-        config = without_dropout(AutoConfig.from_pretrained(source))
+        stated = source if base is None or (Path(source) / "config.json").is_file() else base  # peft writes none
+        config = without_dropout(AutoConfig.from_pretrained(stated))
         config = change(config) if change else config
         network = kind._model_mapping.get(type(config), None) if hasattr(kind, "_model_mapping") else kind
         if network is None:
@@ -111,6 +113,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
                         "Give a whole checkpoint of the right kind.")
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
+    model.drawn = frozenset(report["missing_keys"]) - frozenset(head_weights(source) if base else ())
     if base:
         attach_adapter(model, source)
         model.config._name_or_path = base  # what is saved names the base, not this folder
