@@ -21,7 +21,8 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
 from preceptor.run.machine import device, has_bfloat16
 
-BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "camembert")
+BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text",
+                  "ibert", "longformer", "mpnet", "xmod")
 """Families whose positions begin behind the padding token's number."""
 
 
@@ -202,14 +203,15 @@ def context_length(model: nn.Module) -> int:
     return configured_length(model.config) - len(getattr(model, "soft_prompt", ()))
 
 
-def configured_length(config: Any) -> int:
-    """The most tokens that a configuration states; where it states no limit, what its family was published with."""
+def configured_length(config: Any, unbounded: int = 2048) -> int:
+    """The most tokens that a configuration states, or `unbounded` where it states no limit: what such families of
+    decoders were published with."""
     if config.model_type in BEHIND_PADDING:
         return config.max_position_embeddings - config.pad_token_id - 1
     for name in ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "seq_length"):
-        if getattr(config, name, None):
+        if (getattr(config, name, None) or 0) > 0:  # XLNet says -1
             return getattr(config, name)
-    return 2048
+    return unbounded
 
 
 def parameter_count(model: nn.Module) -> int:
