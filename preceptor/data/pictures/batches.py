@@ -14,11 +14,10 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 
-from preceptor.data.batches import Batch, Example, collate
+from preceptor.data.batches import Batch, Example, Numbered, collate
 from preceptor.data.pictures.augment import Augmentation, augmented
 from preceptor.data.pictures.store import Pictures
 
@@ -34,27 +33,21 @@ class Pair:
     wording: int
 
 
-class PictureBatches:
+class PictureBatches(Numbered):
     """Batches of `rows` pairs in an order drawn anew for every epoch; the last batch of an epoch is filled up from the
     next one's front, so that all batches have as many rows: a loss of pairs depends on how many there are."""
 
     def __init__(self, pictures: Pictures, pairs: Sequence[Pair], *, rows: int, steps: int, seed: int, pad: int,
                  augmentation: Augmentation | None = None) -> None:
+        super().__init__()
         self.pictures, self.pairs, self.rows, self.total = pictures, pairs, min(rows, len(pairs)), steps
         self.seed, self.pad, self.augmentation = seed, pad, augmentation
-        self.number = 0
-        self.skipped: list[range] = []
         self._orders: dict[int, list[int]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
         self._ahead: tuple[int, Future[Batch]] | None = None
 
-    def __iter__(self) -> Self:
-        return self
-
     def __next__(self) -> Batch:
-        while any(self.number in span for span in self.skipped):
-            self.number += 1
-        number = self.number
+        number = self.due()
         made, ahead = self._ahead or (-1, None)
         batch = ahead.result() if made == number else self._make(number)
         self.number += 1
@@ -82,13 +75,3 @@ class PictureBatches:
     def _generator(self, what: str) -> torch.Generator:
         digest = hashlib.sha256(f"{self.seed}/{what}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
-
-    def state(self) -> dict[str, Any]:
-        return {"number": self.number, "skipped": [[span.start, span.stop] for span in self.skipped]}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.number = state["number"]
-        self.skipped = [range(start, stop) for start, stop in state["skipped"]]
-
-    def skip(self, span: range) -> None:
-        self.skipped.append(span)
