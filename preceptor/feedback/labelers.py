@@ -13,6 +13,8 @@ from preceptor.run.errors import UserError, nearest
 
 ROLES = ("candidate", "labeler", "reviewer", "admin")  # each may do what those before it may
 LONGEST_NAME = 60
+HOLD = sql.select(labelers.c.name).where(labelers.c.name == sql.bindparam("who")).with_for_update(
+    key_share=True)  # sessions, which name him, may still be opened
 
 
 def add_labeler(store: Store, name: str, *, kind: str = "person", role: str = "labeler",
@@ -42,8 +44,7 @@ def hold(connection: sql.Connection, name: str) -> None:
     SQLite writers take turns anyway.
     """
     if connection.dialect.name == "postgresql":
-        mine = sql.select(labelers.c.name).where(labelers.c.name == name)
-        connection.execute(mine.with_for_update(key_share=True))  # sessions, which name him, may still be opened
+        connection.execute(HOLD, {"who": name})
 
 
 def account_name() -> str:

@@ -69,13 +69,18 @@ def task_page(request: Request, room: InRoom, session: Candidate) -> HTMLRespons
 @router.post("/api/items/{item}/ranking", response_class=HTMLResponse)
 def rank(request: Request, room: InRoom, session: Sender, item: str, body: RankingBody) -> HTMLResponse:
     """Keep a ranking; answers with the next task, once the ranking is on the disk."""
-    _check_open(room.store, session, item)
-    if not all(index.isdecimal() for index in body.corrections) or (body.corrections and session.role == "candidate"):
+    screened = session.role == "candidate"
+    if screened:  # of others the store itself says whether there is such an item
+        _check_open(room.store, session, item)
+    if not all(index.isdecimal() for index in body.corrections) or (body.corrections and screened):
         raise Refused(400, "bad_request")
     judgement = Judgement(body.ranking, body.scores, body.flags, body.comments,
                           {int(index): text for index, text in body.corrections.items()}, body.prompt_flags,
                           round(body.seconds, 1))
-    label = submit(room.store, session.labeler, item, judgement)
+    try:
+        label = submit(room.store, session.labeler, item, judgement)
+    except KeyError:
+        raise Refused(404, "no_such_thing") from None
     room.selector.look()
     answer = page(request, "task", session, **_task(room, session))
     answer.headers["X-Label"] = label
@@ -138,8 +143,8 @@ def _check_open(store: Store, session: Session, item: str) -> None:
 def _task(room: Room, session: Session) -> dict[str, Any]:
     """What the template of a task shows: the next item of this labeler, without a hint at who answered or at gold."""
     screened = session.role == "candidate"
-    held = next_item(room.store, session.labeler, room.selector, lease=60 * room.options.lease_minutes,
-                     gold_share=room.options.gold_share, only_gold=screened)
+    held = next_item(room.store, session.labeler, room.selector, pool=room.selector.pool,
+                     lease=60 * room.options.lease_minutes, gold_share=room.options.gold_share, only_gold=screened)
     with room.store.reading():
         values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler), "screened": screened,
                                   "most": MOST_COUNTED, "left": gold_to_do(room.store, session.labeler) if screened

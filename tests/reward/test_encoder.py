@@ -260,7 +260,7 @@ def test_a_real_pretrained_encoder_is_taken_whole(start: Start, tmp_path: Path) 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_lora_learns_beside_the_frozen_trunk_and_the_head_goes_with_it(
         tmp_path: Path, bert: Path, pooled: bool, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also from masked pretraining, which has no pooler: the fresh one goes with the adapter, as the classifier does."""
+    """Also from masked pretraining, which has no pooler: the fresh one goes with the adapter, as the classifier."""
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, BertForMaskedLM
     if not pooled:
