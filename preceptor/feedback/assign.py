@@ -6,7 +6,7 @@ lets one have it, and the other looks further.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sql
 
@@ -25,12 +25,14 @@ WHO, WHICH, NOW, TILL = (sql.bindparam(name) for name in ("who", "which", "now",
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a labeler has before him: an item, its answers in the item's order, and the order in which to show them."""
+    """What a labeler has before him: an item, its answers in the item's order, the order in which to show them, and
+    whether he had it before, so that there may be a draft."""
 
     item: str
     prompt: Prompt
     responses: list[Response]
     shown: list[int]
+    again: bool = field(default=False, compare=False)
 
 
 def at_random(open_items: Sequence[str], draw: random.Random) -> Sequence[str]:
@@ -60,6 +62,7 @@ def next_item(store: Store, labeler: str, policy: Policy = at_random, *, pool: i
         hold(connection, labeler)  # in another window he may be about to take the same item
         until = store.now() + lease
         item, had = _held(connection, labeler, until)
+        again = item is not None
         if item is None:
             draw = random.Random(f"next/{labeler}/{had}")
             gold = _unseen_gold(connection, labeler) if only_gold or draw.random() < gold_share else []
@@ -70,7 +73,7 @@ def next_item(store: Store, labeler: str, policy: Policy = at_random, *, pool: i
     if item is None:
         return None
     prompt, responses = item_content(store, item)
-    return Held(item, prompt, responses, shown_order(item, labeler, len(responses)))
+    return Held(item, prompt, responses, shown_order(item, labeler, len(responses)), again)
 
 
 def _held(connection: sql.Connection, labeler: str, until: float) -> tuple[str | None, int]:
@@ -187,6 +190,13 @@ def left_to_do(store: Store, labeler: str, most: int = UNBOUNDED) -> int:
         return connection.scalar(LEFT, {"who": labeler, "now": store.now(), "most": most})
 
 
+def standing(store: Store, labeler: str, most: int) -> tuple[int, int]:
+    """`done_by` and `left_to_do` in one."""
+    with store.reading() as connection:
+        done, left = connection.execute(STANDING, {"who": labeler, "now": store.now(), "most": most}).one()
+    return done, left
+
+
 def gold_to_do(store: Store, labeler: str) -> int:
     """How many gold questions a labeler has not finished."""
     had = sql.select(assignments.c.item).where(assignments.c.labeler == labeler, assignments.c.finished)
@@ -257,3 +267,4 @@ BEFORE = _open(assignments.c.item < START, items.c.key < START)
 LEFT = sql.select(sql.func.count()).select_from(_items(
     assignments.c.finished.is_(False), sql.or_(assignments.c.labeler == WHO, _new())).subquery())
 DONE = sql.select(sql.func.count()).where(labels.c.labeler == WHO, labels.c.withdrawn.is_(None))
+STANDING = sql.select(DONE.scalar_subquery(), LEFT.scalar_subquery())

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from preceptor.data.records import Comparison, Response
 from preceptor.feedback.accounts import Session
-from preceptor.feedback.assign import Held, done_by, gold_to_do, left_to_do, next_item, skip
+from preceptor.feedback.assign import Held, done_by, gold_to_do, left_to_do, next_item, skip, standing
 from preceptor.feedback.judgements import (
     AXES,
     FLAGS,
@@ -145,15 +145,13 @@ def _task(room: Room, session: Session) -> dict[str, Any]:
     screened = session.role == "candidate"
     held = next_item(room.store, session.labeler, room.selector, pool=room.selector.pool,
                      lease=60 * room.options.lease_minutes, gold_share=room.options.gold_share, only_gold=screened)
-    with room.store.reading():
-        values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler), "screened": screened,
-                                  "most": MOST_COUNTED, "left": gold_to_do(room.store, session.labeler) if screened
-                                  else left_to_do(room.store, session.labeler, MOST_COUNTED)}
-        draft = held and draft_of(room.store, session.labeler, held.item)
+    done, left = ((done_by(room.store, session.labeler), gold_to_do(room.store, session.labeler)) if screened else
+                  standing(room.store, session.labeler, MOST_COUNTED))
+    values: dict[str, Any] = {"held": held, "done": done, "screened": screened, "most": MOST_COUNTED, "left": left}
     if held is None:
         return values
-    state = {"item": held.item, "answers": held.shown, "form": session.form,
-             "draft": draft}
+    draft = draft_of(room.store, session.labeler, held.item) if held.again else None
+    state = {"item": held.item, "answers": held.shown, "form": session.form, "draft": draft}
     return values | {
         "answers": _shown(held), "state": state, "flags": FLAG_KEYS, "prompt_flags": PROMPT_KEYS,
         "axes": AXES if room.options.axes else (), "reasons": REASONS, "longest": LONGEST_COMMENT}
