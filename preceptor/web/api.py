@@ -24,7 +24,7 @@ from preceptor.run.errors import UserError
 from preceptor.web.answering import Call, Form, Late, Left, News, event
 from preceptor.web.asked import Asked, read_chat, read_completion, read_embeddings, read_score
 from preceptor.web.figures import Figures
-from preceptor.web.guard import LARGEST
+from preceptor.web.guard import LARGEST, check_json
 from preceptor.web.judging import read_feedback
 from preceptor.web.options import ServeOptions
 from preceptor.web.served import Embedder, Scorer, Served
@@ -32,6 +32,7 @@ from preceptor.web.service import Folders, In, Service
 from preceptor.web.specification import specification
 
 PATIENCE = 60.0  # seconds in which a request must have arrived
+FAILED = "The server failed; its log says how."
 KINDS = {401: "authentication_error", 404: "not_found_error", 408: "timeout_error", 429: "rate_limit_error",
          500: "server_error", 504: "timeout_error"}
 
@@ -66,7 +67,7 @@ def create_api(models: Mapping[str, Served], options: ServeOptions, log: Store |
     app.add_exception_handler(Late, lambda request, error: _error(504, _late(options)))
     app.add_exception_handler(HTTPException, lambda request, error: _error(
         error.status_code, error.detail, error.headers))
-    app.add_exception_handler(Exception, lambda request, error: _error(500, "The server failed; its log says how."))
+    app.add_exception_handler(Exception, lambda request, error: _error(500, FAILED))
     app.add_middleware(Counted, figures=service.figures, paths={route.path for route in app.routes})
     return app
 
@@ -78,12 +79,23 @@ class Counted:
         self.app, self.figures, self.paths = app, figures, paths
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        begun = False
+
+        def count(status: int) -> None:  # other paths are the caller's invention
+            self.figures.request(scope["path"] if scope["path"] in self.paths else "other", status)
+
         async def counting(message: Any) -> None:
-            if message["type"] == "http.response.start":  # other paths are the caller's invention
-                path = scope["path"] if scope["path"] in self.paths else "other"
-                self.figures.request(path, message["status"])
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                count(message["status"])
             await send(message)
-        await self.app(scope, receive, counting)
+        try:
+            await self.app(scope, receive, counting)
+        except Exception:  # what nobody foresaw is answered around this
+            if scope["type"] == "http" and not begun:
+                count(500)
+            raise
 
 
 async def _health(request: Request) -> Response:
@@ -159,6 +171,9 @@ async def _chunks(first: list[News], events: AsyncIterator[list[News]], form: Fo
         yield event({"error": _described(400, str(error) or "The server is closing.")})
     except Left:
         return
+    except Exception:  # whoever reads the stream is told; the server's log has it by being raised on
+        yield event({"error": _described(500, FAILED)})
+        raise
     finally:
         await events.aclose()
 
@@ -225,7 +240,8 @@ async def _body(request: Request) -> dict[str, Any]:
     except TimeoutError:
         raise HTTPException(408, f"The request did not arrive within {PATIENCE:.0f} seconds.") from None
     try:
-        body = json.loads(data)
+        body = json.loads(data.decode())
+        check_json(body)
     except (ValueError, RecursionError):
         raise HTTPException(400, "The body is not JSON.") from None
     if not isinstance(body, dict):

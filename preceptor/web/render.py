@@ -25,7 +25,7 @@ IMAGE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+")
 def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("preceptor.web", "pages"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"markdown": markdown, "share": share, "decimal": decimal}
+    environment.filters |= {"markdown": kept_markdown, "share": share, "decimal": decimal}
     environment.globals |= {"image_of": image_of, "is_key": KEY.fullmatch, "parts_of": parts_of}
     return environment
 
@@ -36,11 +36,14 @@ def _markdown() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable("image")
 
 
-@lru_cache(1000)
 def markdown(text: str) -> Markup:
     """A text of a model's or person's as HTML. Markup in it is shown, not obeyed; links say where they lead."""
     html = _markdown().render(text)
     return Markup(html.replace("<a href=", '<a rel="noopener noreferrer nofollow" target="_blank" href='))
+
+
+kept_markdown = lru_cache(1000)(markdown)
+"""`markdown` of texts that are shown again and again: those of the store, and not whatever a client sends."""
 
 
 def share(value: float | None) -> str:

@@ -40,7 +40,7 @@ GUARD = {"anyOf": [{"type": "boolean"}, {
         "recovery": {"type": "object", "properties": {}, "additionalProperties": True}}}, {"type": "null"}]}
 SPECIAL = {"messages": MESSAGES, "guard": GUARD, "prompt": {"anyOf": [{"type": "string", "minLength": 1}, TEXTS]},
            "input": {"anyOf": [{"type": "string", "minLength": 1}, {**TEXTS, "maxItems": MOST_TEXTS}]},
-           "responses": {"type": "array", "items": TEXT, "minItems": 1},
+           "responses": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MOST_TEXTS},
            "encoding_format": {"enum": ["float", "base64", None]}, "thumb": {"enum": [*THUMBS, None]},
            "ranking": {"anyOf": [{"type": "array", "items": {"type": "array", "items": PLACE}}, {"type": "null"}]},
            "stream_options": {"anyOf": [{"type": "object", "properties": {"include_usage": {"type": "boolean"}},

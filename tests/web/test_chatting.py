@@ -29,6 +29,7 @@ from preceptor.web.chatting import beside, create_chat
 from preceptor.web.limits import Limit
 from preceptor.web.opinions import GUEST, Opinions, store_of
 from preceptor.web.options import ServeOptions
+from preceptor.web.render import kept_markdown
 from preceptor.words.catalogue import LANGUAGES, catalogue
 from tests.generate.conftest import CONTEXT, build, train_bpe
 from tests.web.conftest import EVIL
@@ -121,6 +122,10 @@ def test_another_site_can_do_nothing_here(engine: Engine, place: Path) -> None:
                                                   "Access-Control-Request-Method": "POST"})
         assert "access-control-allow-origin" not in preflight.headers
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    asked = {"model": "ann", "messages": ASKED, "max_tokens": 2}
+    for headers, status in (({"Origin": "http://evil.example", "Content-Type": "text/plain"}, 403), ({}, 200),
+                            ({"Origin": "null"}, 403), ({"Origin": "http://localhost:8000"}, 200)):
+        assert client.post("/v1/chat/completions", content=json.dumps(asked), headers=headers).status_code == status
     assert not place.exists()
     assert client.post("/api/chat/thumbs", json=POSTS["/api/chat/thumbs"], headers={
         "Origin": "http://localhost:8000"}).status_code == 200
@@ -214,6 +219,16 @@ def test_every_sentence_of_the_script_is_in_the_catalogue() -> None:
     assert len(asked) > 60
     for language in LANGUAGES:
         assert not {key for key in asked if f"chat.{key}" not in catalogue(language)}
+
+
+def test_half_a_character_is_refused_and_no_text_of_a_client_s_is_held(anybody: TestClient) -> None:
+    before = kept_markdown.cache_info().currsize
+    for path, body in POSTS.items():
+        half = json.dumps(body).replace("bees", "\\ud83d").replace('["a"]', '["\\ud83d"]')
+        sent = anybody.post(path, content=half, headers={"Content-Type": "application/json"})
+        assert "\\ud83d" in half and 400 <= sent.status_code < 500, (path, sent.text)
+    assert anybody.post("/api/chat/markdown", json={"texts": ["one **text**"]}).status_code == 200
+    assert kept_markdown.cache_info().currsize == before
 
 
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

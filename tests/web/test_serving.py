@@ -70,6 +70,13 @@ def test_embeddings_that_cannot_be_made_are_refused(served: Served, options: dic
         served.client().embeddings.create(model="bert", **options)
 
 
+def test_a_text_of_which_nothing_is_left_has_no_vector(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder(folder / "bert")
+    monkeypatch.setattr(encoder, "tokenizer", lambda text, verbose: {"input_ids": []})
+    with pytest.raises(UserError, match="no vector"):
+        encoder.tokens("\u200b")
+
+
 def test_an_exported_encoder_embeds_as_the_encoder_does(folder: Path, tmp_path: Path) -> None:
     export(folder / "bert", tmp_path / "onnx")
     ours, other = TextEncoder(folder / "bert"), TextEncoder(tmp_path / "onnx")
