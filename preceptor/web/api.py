@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from preceptor.web.served import Embedder, Scorer, Served
 from preceptor.web.service import Folders, In, Service
 from preceptor.web.specification import specification
 
+SHORT = 4096  # characters of a request that is read at once: a thread would cost it more
 PATIENCE = 60.0  # seconds in which a request must have arrived
 FAILED = "The server failed; its log says how."
 KINDS = {401: "authentication_error", 404: "not_found_error", 408: "timeout_error", 429: "rate_limit_error",
@@ -130,11 +132,9 @@ async def _completion(request: Request, caller: In) -> Response:
 
 
 async def _answered(request: Request, caller: In, chat: bool) -> Response:
-    service, body = caller.service, await _body(request)
+    service = caller.service
+    name, engine, asked = await _read(service, await _body(request), chat)
     # From here to the jobs' submission nothing is awaited: the model cannot be swapped in between.
-    name, engine = service.model(body, Engine)
-    asked = (read_chat(body, engine.decoder, service.options, service.log is not None) if chat else
-             read_completion(body, engine.decoder, service.options))
     if service.log is not None and asked.keep:
         check_name(caller.labeler(asked.user))
     form = Form(engine, name, asked, chat)
@@ -148,6 +148,18 @@ async def _answered(request: Request, caller: In, chat: bool) -> Response:
     first = await anext(events)  # what fails at once is an error of the request, not of the stream
     return StreamingResponse(_chunks(first, events, form, caller, asked), media_type="text/event-stream",
                              headers={"Cache-Control": "no-store"})
+
+
+async def _read(service: Service, body: dict[str, Any], chat: bool) -> tuple[str, Engine, Asked]:
+    """The model that is asked, by name, and for what. A long text, which may take seconds to become tokens, is read
+    beside the event loop; if another model takes the asked one's place meanwhile, it is read once more, for that."""
+    while True:
+        name, engine = service.model(body, Engine)
+        work = (partial(read_chat, body, engine.decoder, service.options, service.log is not None) if chat else
+                partial(read_completion, body, engine.decoder, service.options))
+        asked = await run_in_threadpool(work) if len(str(body)) > SHORT else work()
+        if service.models.get(name) is engine:
+            return name, engine, asked
 
 
 async def _chunks(first: list[News], events: AsyncIterator[list[News]], form: Form, caller: In,

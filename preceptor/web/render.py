@@ -17,6 +17,7 @@ from preceptor.words.catalogue import LANGUAGES, known, say
 TAGS = {"en": "en", "zh": "zh-CN"}
 THEMES = ("system", "light", "dark")
 COLOURS = files("preceptor.report").joinpath("colours.css")
+LONGEST = 30_000  # characters: brackets that nobody closes take Markdown a time that grows with their square
 KEY = re.compile(r"[0-9a-f]{24}|[0-9a-f]{32}(/\d+)?")  # names that the store makes: nobody reads them whole
 IMAGE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+")
 
@@ -37,7 +38,10 @@ def _markdown() -> MarkdownIt:
 
 
 def markdown(text: str) -> Markup:
-    """A text of a model's or person's as HTML. Markup in it is shown, not obeyed; links say where they lead."""
+    """A text of a model's or person's as HTML. Markup in it is shown, not obeyed; links say where they lead. One that
+    is longer than `LONGEST` is shown as it stands."""
+    if len(text) > LONGEST:
+        return Markup('<p class="plain">{}</p>').format(text)
     html = _markdown().render(text)
     return Markup(html.replace("<a href=", '<a rel="noopener noreferrer nofollow" target="_blank" href='))
 

@@ -184,6 +184,9 @@ def test_markdown_is_shown_and_never_obeyed(engine: Engine, place: Path) -> None
     texts = [EVIL, "# Title\n\n```js\nalert(1)\n```", "![x](http://evil.example/pixel.png)", "| a |\n|---|\n| 1 |"]
     html = visitor(engine, place).post("/api/chat/markdown", json={"texts": texts}).json()["html"]
     assert "<script" not in html[0] and "<img" not in "".join(html) and 'href="javascript' not in html[0]
+    brackets = "[" * 900_000 + "<b>"  # which would take Markdown a quarter of an hour
+    [shown] = visitor(engine, place).post("/api/chat/markdown", json={"texts": [brackets]}).json()["html"]
+    assert shown.startswith('<p class="plain">[[') and shown.endswith("[&lt;b&gt;</p>")
     assert "<strong>bold</strong>" in html[0] and "<pre><code" in html[1] and "<table>" in html[3]
 
 

@@ -33,6 +33,7 @@ from preceptor.models.embedding import TextEncoder, pooled
 from preceptor.run.errors import UserError
 from preceptor.web.answering import Call
 from preceptor.web.api import create_api
+from preceptor.web.asked import read_chat
 from preceptor.web.options import ServeOptions
 from preceptor.web.served import Scorer, load
 from preceptor.web.service import Folders
@@ -178,6 +179,26 @@ def test_without_a_log_nothing_is_kept_and_nothing_is_promised(folder: Path) -> 
         client.post("/feedback", body={"id": "x", "thumb": "up"}, cast_to=object)
     server.should_exit = True
     thread.join(20)
+
+
+def test_a_long_request_is_read_beside_the_event_loop_for_the_model_that_is_there_then(served: Served, folder: Path,
+                                                                                       monkeypatch: Any) -> None:
+    models, read = served.app.state.service.models, []
+    old, new = models["tiny"], load("tiny", folder / "tiny", ServeOptions(rows=6, max_tokens=4))
+
+    def reads(body: Any, decoder: LocalDecoder, *rest: Any) -> Any:
+        read.append((decoder, threading.current_thread()))
+        models["tiny"] = new  # it takes the old one's place while the request is read
+        return read_chat(body, decoder, *rest)
+    monkeypatch.setattr("preceptor.web.api.read_chat", reads)
+    try:
+        ask(served, stop=["z" * 5000], max_tokens=2, extra_body={"store": False})
+        ask(served, max_tokens=2, extra_body={"store": False})
+    finally:
+        models["tiny"] = old
+        new.close()
+    assert [decoder for decoder, _ in read] == [old.decoder, new.decoder, new.decoder]
+    assert read[2][1] not in (read[0][1], read[1][1]), "a short one is read in the event loop's own thread"
 
 
 def slow(monkeypatch: Any, engine: Any, seconds: float) -> None:
