@@ -35,8 +35,8 @@ from preceptor.web.specification import specification
 SHORT = 4096  # characters of a request that is read at once: a thread would cost it more
 PATIENCE = 60.0  # seconds in which a request must have arrived
 FAILED = "The server failed; its log says how."
-KINDS = {401: "authentication_error", 404: "not_found_error", 408: "timeout_error", 429: "rate_limit_error",
-         500: "server_error", 504: "timeout_error"}
+KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error",
+         429: "rate_limit_error", 500: "server_error", 504: "timeout_error"}
 
 
 def create_api(models: Mapping[str, Served], options: ServeOptions, log: Store | None = None,
@@ -112,9 +112,10 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _openapi(request: Request) -> Response:
-    models = request.app.state.service.models
-    return JSONResponse(specification(*([name for name, model in models.items() if isinstance(model, kind)]
-                                        for kind in (Engine, Scorer, Embedder))))
+    service: Service = request.app.state.service
+    names = ([name for name, model in service.models.items() if isinstance(model, kind)]
+             for kind in (Engine, Scorer, Embedder))
+    return JSONResponse(specification(*names, keys=bool(service.options.keys)))
 
 
 async def _models(caller: In) -> Response:

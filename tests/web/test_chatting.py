@@ -204,6 +204,14 @@ def test_the_page_stands_beside_the_api(engine: Engine, place: Path) -> None:
     assert 'lang="zh-CN"' in chinese and catalogue("zh")["chat.title"] in chinese
 
 
+def test_the_specification_asks_for_a_key_where_the_server_does(engine: Engine, place: Path) -> None:
+    for keys in ((), ("a key",)):
+        said = visitor(engine, place, keys=keys).get("/openapi.json").json()
+        assert ("security" in said) == ("components" in said) == bool(keys)
+        responses = said["paths"]["/v1/models"]["get"]["responses"]
+        assert ("401" in responses, "403" in responses) == (bool(keys), not keys)
+
+
 def test_the_page_s_own_calls_have_a_limit(engine: Engine, place: Path) -> None:
     api = create_api({"ann": engine}, ServeOptions())
     chat = create_chat(api.state.service, Opinions(str(place), True))
