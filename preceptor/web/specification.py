@@ -23,7 +23,8 @@ Schema = dict[str, Any]
 NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 LIMITS = {"0 or more": {"minimum": 0}, "1 or more": {"minimum": 1}, "above 0": {"exclusiveMinimum": 0},
           "above 0, at most 1": {"exclusiveMinimum": 0, "maximum": 1}, "from 0 to 1": {"minimum": 0, "maximum": 1},
-          "0 or more, below 1": {"minimum": 0, "exclusiveMaximum": 1}}
+          "0 or more, below 1": {"minimum": 0, "exclusiveMaximum": 1},
+          "from -10 to 10": {"minimum": -10, "maximum": 10}}
 TEXT = {"type": "string"}
 TEXTS = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
 PART = {"type": "object", "properties": {"type": {"const": "text"}, "text": TEXT}, "required": ["type", "text"],
