@@ -171,7 +171,7 @@ def test_targets_are_words_and_ends_and_no_padding(book: Book) -> None:
 
 def test_it_learns_four_pictures_by_heart_and_says_what_they_are(book: Book) -> None:
     system = tiny("coca", book, queries=3)
-    learn(system, 60)
+    learn(system, 120, copies=2, rate=5e-3)
     pictures = colours_of(system)["pixels"]
     assert knows(system) == [0, 1, 2, 3] and system.caption(pictures) == COLOURS
     assert system.log_likelihoods(pictures, COLOURS).argmax(1).tolist() == [0, 1, 2, 3]

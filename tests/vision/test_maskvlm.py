@@ -100,8 +100,8 @@ def test_only_what_is_hidden_counts(book: Book) -> None:
 
 
 def test_it_learns_four_pictures_by_heart(book: Book) -> None:
-    system = tiny("maskvlm", book, vector=8)
-    learn(system, 150, copies=2, rate=3e-3)
+    system = tiny("maskvlm", book, vector=8, layers=1, fusion_layers=1)
+    learn(system, 120, copies=4, rate=5e-3)
     assert knows(system) == [0, 1, 2, 3]
 
 

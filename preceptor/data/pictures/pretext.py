@@ -11,6 +11,10 @@ from torch import Tensor
 from preceptor.data.batches import Batch, Example
 from preceptor.data.masking import Masking
 
+EASY = 0.1
+"""Share of hard negatives that are drawn alike all the same. Once similarities are sharp, the softmax draws the same
+few pairs for ever and the score of all others drifts: on four colours, two seeds of four then took one for another."""
+
 
 def hidden_words(batch: Batch, masking: Masking) -> Batch:
     """The texts of a batch (B, T) with holes; `targets` are the words that were there, and IGNORE elsewhere."""
@@ -35,13 +39,20 @@ def mismatched(positives_BB: Tensor, logits_BB: Tensor | None = None) -> tuple[T
     Args:
         positives_BB: which texts are true of which pictures.
         logits_BB: similarities; the more alike an untrue text is, the more often it is drawn, by their softmax (hard
-            negatives, Li et al. 2021, arXiv 2107.07651, section 3.2). None draws all alike.
+            negatives, Li et al. 2021, arXiv 2107.07651, section 3.2), but for a share `EASY`. None draws all alike.
     """
-    if logits_BB is None:
-        logits_BB = torch.zeros(positives_BB.shape, device=positives_BB.device)
     rows_N = (~positives_BB).any(1).nonzero()[:, 0]
-    weights_NB = logits_BB.detach()[rows_N].float().masked_fill(positives_BB[rows_N], -torch.inf).softmax(1)
-    return rows_N, torch.multinomial(weights_NB, 1)[:, 0] if len(rows_N) else rows_N
+    if not len(rows_N):
+        return rows_N, rows_N
+    weights_NB = _alike(torch.zeros_like(positives_BB, dtype=torch.float), positives_BB)[rows_N]
+    if logits_BB is not None:
+        weights_NB = EASY * weights_NB + (1 - EASY) * _alike(logits_BB.detach().float(), positives_BB)[rows_N]
+    return rows_N, torch.multinomial(weights_NB, 1)[:, 0]
+
+
+def _alike(logits_BB: Tensor, positives_BB: Tensor) -> Tensor:
+    """The softmax over what is not true."""
+    return logits_BB.masked_fill(positives_BB, -torch.inf).softmax(1)
 
 
 def half_retold(positives_BB: Tensor) -> tuple[Tensor, Tensor]:
