@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from preceptor.data.batches import IGNORE
+from preceptor.vision.look import look
 from preceptor.vision.stage import weighed
 from preceptor.vision.system import System
 from tests.vision.by_heart import COLOURS, colours_of, knows, learn
@@ -179,4 +180,8 @@ def test_it_learns_four_pictures_by_heart_and_says_what_they_are(book: Book) -> 
 
 def test_it_is_a_row(book: Book, tmp_path: Path) -> None:
     system = check_row("coca", book, tmp_path, queries=3)
-    assert len(system.caption(torch.zeros(2, 3, 32, 32))) == 2
+    pictures = torch.zeros(2, 3, 32, 32)
+    assert len(system.caption(pictures)) == 2
+    (tmp_path / "black.ppm").write_bytes(b"P6 8 8 255\n" + bytes(192))
+    found = look(tmp_path / "whole", tmp_path / "black.ppm", [], [], best=3)    # nothing asked: it says what it sees
+    assert found["caption"] == system.caption(-torch.ones(1, 3, 32, 32))[0]
