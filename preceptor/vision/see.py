@@ -9,7 +9,7 @@ from preceptor.data.records import Conversation, content_text, image_urls
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.step import Step
-from preceptor.vision.examine import classification, mirrored, retrieval, scores_of, shown_by
+from preceptor.vision.examine import classification, mirrored, rate_distortion, retrieval, scores_of, shown_by
 from preceptor.vision.keep import load_system
 from preceptor.vision.system import System
 
@@ -62,6 +62,8 @@ def _split(step: Step, system: System, pictures: Pictures, records: list[Convers
         figures[language] = {"retrieval": retrieval(system, pictures, shown, step.seed)}
         classes = classification(system, pictures, said, options.templates, step.seed)
         figures[language] |= {"zero_shot": classes} if classes else {}
+        told = rate_distortion(system, pictures, shown, step.seed)
+        figures[language] |= {"rate_distortion": told} if told else {}
         rows = nearest_texts(system, pictures, shown.numbers[:GALLERY], shown.texts)
         write_jsonl(step.folder / f"nearest.{split}.{language}.jsonl", rows)
     return figures

@@ -75,8 +75,10 @@ class System(nn.Module):
         return batch.to(str(next(self.parameters()).device))
 
 
-class TwoTowers(System):
-    """A system whose score is the dot product of a picture's vector and a text's, so that each is made once."""
+class Embeds(System):
+    """A system with a vector of a picture and one of a text; its learned `scale` makes logits of their cosines."""
+
+    scale: nn.Module
 
     def image_vectors(self, pixels_BCHW: Tensor) -> Tensor:
         """Unit vectors (B, D) of pictures, with gradients."""
@@ -85,6 +87,10 @@ class TwoTowers(System):
     def embed(self, images: Tensor) -> Tensor:
         """Unit vectors (I, D) of pictures."""
         return in_parts(self.image_vectors, images.to(next(self.parameters()).device))
+
+
+class TwoTowers(Embeds):
+    """A system whose score is the dot product of a picture's vector and a text's, so that each is made once."""
 
     def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         return self.embed(images) @ self.embed_texts(texts).T

@@ -34,10 +34,12 @@ def clip_text_tower(shape: Shape, tokenizer: Any, vector: int) -> nn.Module:
         eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id, pad_token_id=tokenizer.pad_token_id))
 
 
-def siglip_image_tower(shape: Shape, size: int) -> nn.Module:
-    """SigLIP's ViT with its attention pool; `pooler_output` are (B, width)."""
+def siglip_image_tower(shape: Shape, size: int, pool: bool = True) -> nn.Module:
+    """SigLIP's ViT with its attention pool; `pooler_output` are (B, width). Without the `pool`, its patches' states
+    `last_hidden_state` (B, P, width)."""
     from transformers import SiglipVisionConfig, SiglipVisionModel
-    return SiglipVisionModel(SiglipVisionConfig(**blocks_of(shape), image_size=size, patch_size=shape.patch))
+    return SiglipVisionModel(SiglipVisionConfig(**blocks_of(shape), image_size=size, patch_size=shape.patch,
+                                                vision_use_head=pool))
 
 
 def siglip_text_tower(shape: Shape, tokenizer: Any) -> nn.Module:
