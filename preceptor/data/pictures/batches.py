@@ -2,7 +2,8 @@
 
 Tensors of B rows, each a picture with its text of at most T tokens:
 
-    pixels    float32 (B, 3, H, W) in [-1, 1]
+    pixels    float32 (B, 3, H, W) in [-1, 1]; with `several` pictures in a row (B, P, 3, H, W), where a row with fewer
+              than P has zeros behind its own
     tokens, targets, positions, segments    (B, T), as in data/batches.py; segments are 1 for text and 0 for padding
     concepts  int64 (B,): pictures and texts of equal number belong together
     wordings  int64 (B,): rows of equal number have the same text
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from preceptor.data.batches import Batch, Example, collate
 from preceptor.data.pictures.augment import Augmentation, augmented
@@ -25,10 +27,10 @@ from preceptor.data.pictures.store import Pictures
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A picture, by its number, and a text about it; pairs of equal `concept` show the same, of equal `wording` say so.
-    """
+    """A picture, by its number, or several, and a text about it; pairs of equal `concept` show the same, of equal
+    `wording` say so."""
 
-    picture: int
+    pictures: tuple[int, ...]
     text: Example
     concept: int
     wording: int
@@ -39,9 +41,9 @@ class PictureBatches:
     next one's front, so that all batches have as many rows: a loss of pairs depends on how many there are."""
 
     def __init__(self, pictures: Pictures, pairs: Sequence[Pair], *, rows: int, steps: int, seed: int, pad: int,
-                 augmentation: Augmentation | None = None) -> None:
+                 augmentation: Augmentation | None = None, several: bool = False) -> None:
         self.pictures, self.pairs, self.rows, self.total = pictures, pairs, min(rows, len(pairs)), steps
-        self.seed, self.pad, self.augmentation = seed, pad, augmentation
+        self.seed, self.pad, self.augmentation, self.several = seed, pad, augmentation, several
         self.number = 0
         self.skipped: list[range] = []
         self._orders: dict[int, list[int]] = {}
@@ -66,9 +68,11 @@ class PictureBatches:
         places = range(number * self.rows, (number + 1) * self.rows)
         chosen = [self.pairs[self._order(place // len(self.pairs))[place % len(self.pairs)]] for place in places]
         text = collate([[pair.text] for pair in chosen], self.pad)
-        pixels = self.pictures.take([pair.picture for pair in chosen])
+        pixels = self.pictures.take([number for pair in chosen for number in pair.pictures])
         if self.augmentation:
             pixels = augmented(pixels, self.augmentation, self._generator(f"batch {number}"))
+        if self.several:
+            pixels = _by_row(pixels, [len(pair.pictures) for pair in chosen])
         tensors = text.tensors | {"pixels": pixels, "concepts": torch.tensor([pair.concept for pair in chosen]),
                                   "wordings": torch.tensor([pair.wording for pair in chosen])}
         return Batch(tensors, [1] * len(chosen), text.documents)
@@ -92,3 +96,11 @@ class PictureBatches:
 
     def skip(self, span: range) -> None:
         self.skipped.append(span)
+
+
+def _by_row(pixels_PCHW: Tensor, counts_B: list[int]) -> Tensor:
+    """Pictures of rows one after the other as (B, most, 3, H, W)."""
+    there = torch.arange(max(counts_B)) < torch.tensor(counts_B)[:, None]
+    apart = pixels_PCHW.new_zeros(*there.shape, *pixels_PCHW.shape[1:])
+    apart[there] = pixels_PCHW
+    return apart

@@ -188,7 +188,7 @@ def test_bytes_and_floats_are_inverse() -> None:
 
 def pairs_of(count: int) -> list[Pair]:
     from preceptor.data.batches import Example
-    return [Pair(n, Example.of_text(f"t{n}", [1, 5 + n, 2]), n % 3, n) for n in range(count)]
+    return [Pair((n,), Example.of_text(f"t{n}", [1, 5 + n, 2]), n % 3, n) for n in range(count)]
 
 
 def test_batches_are_a_function_of_their_number_and_the_cursor_is_exact(tmp_path: Path) -> None:
