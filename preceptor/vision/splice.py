@@ -78,6 +78,9 @@ class Spliced(System):
         """What is asked, in the words of this row; `category` is the record's, "caption" and "box" among others."""
         return text
 
+    def learns_from(self, record: Conversation) -> bool:
+        return not self.options.categories or record.category in self.options.categories
+
     def conversation(self, record: Conversation) -> Example:
         """Errors as in `encode_conversation`; a picture in an answer is one, too."""
         messages = [self._worded(message, record.category) for message in record.messages]
@@ -99,13 +102,19 @@ class Spliced(System):
         tokens_BT, pixels_BPCHW = batch["tokens"], batch["pixels"]
         there_B = (tokens_BT == self.mark).sum(1) // self.vectors
         places_P = torch.arange(pixels_BPCHW.shape[1], device=tokens_BT.device)
-        vectors_PND = self.prefix(pixels_BPCHW[places_P < there_B[:, None]])
+        vectors_KD = self.read_pictures(pixels_BPCHW[places_P < there_B[:, None]])
         named = Batch(batch.tensors | {"tokens": self._numbered(tokens_BT)}, batch.counts, batch.documents)
-        with words_for(self.language_model, vectors_PND.flatten(0, 1)):
+        with words_for(self.language_model, vectors_KD):
             states_BTD = hidden_states(self.language_model, named)
         head = self.language_model.get_output_embeddings()
         total, counted = selected_cross_entropy_sum(states_BTD, head.weight, batch["targets"], head.bias)
         return {"text": (total, int(counted))}
+
+    def read_pictures(self, pixels_PCHW: Tensor) -> Tensor:
+        """The vectors of pictures one after the other, (P * vectors, width), with gradients; there may be none."""
+        if not len(pixels_PCHW):  # of which a network can make nothing
+            return pixels_PCHW.new_zeros(0, self.width)
+        return self.prefix(pixels_PCHW).flatten(0, 1)
 
     def _numbered(self, tokens_BT: Tensor) -> Tensor:
         return numbered(tokens_BT, self.mark, self.language_model.get_input_embeddings().num_embeddings)
@@ -139,15 +148,15 @@ class Spliced(System):
         rows = self._rows(prompts, [len(some) for some in pictures], sampling.max_tokens)
         requests = [Request(prompt, sampling, seed + number) for number, prompt in enumerate(prompts)]
         written: dict[int, str] = {}
-        with words_for(self.language_model, self._seen(torch.cat(list(pictures)))), evaluating(self.language_model):
+        shown = self._on_device(torch.cat(list(pictures)))
+        with words_for(self.language_model, in_parts(self.read_pictures, shown)), evaluating(self.language_model):
             call = LocalDecoder(self.language_model, self.tokenizer).call(sampling.strategy, requests, rows)
             while call.advance():
                 written |= {place: answer.response.text for place, answer in call.finished()}
         return [written[number] for number in range(len(prompts))]
 
-    def _seen(self, images: Tensor) -> Tensor:
-        """The vectors of pictures, one after the other."""
-        return in_parts(self.prefix, images.to(next(self.parameters()).device)).flatten(0, 1)
+    def _on_device(self, images: Tensor) -> Tensor:
+        return images.to(next(self.parameters()).device)
 
     def _rows(self, prompts: Sequence[Prompt], pictures: Sequence[int], room: int) -> list[list[int]]:
         """The tokens of prompts, the places of their pictures numbered on through all of them."""
@@ -187,7 +196,8 @@ class Spliced(System):
         rows = self._rows(prompts, [1] * len(prompts), max(map(len, answers)))
         several = TEXTS if shares_prefix(self.language_model) else 1
         found = []
-        with words_for(self.language_model, self._seen(images)), evaluating(self.language_model):
+        vectors_KD = in_parts(self.read_pictures, self._on_device(images))
+        with words_for(self.language_model, vectors_KD), evaluating(self.language_model):
             for first in range(0, len(answers), several):
                 some = answers[first:first + several]
                 asked = [RankedPrompt("", row, some, [0] * len(some)) for row in rows]

@@ -13,6 +13,8 @@ class SpliceOptions(VisionOptions):
     """Conversations in a batch."""
     text_length: int = 128
     """Tokens of a conversation, those of its pictures included; a longer one is left out, and counted."""
+    categories: tuple[str, ...] = ()
+    """Kinds of conversations that are learned from, such as caption; none named takes all."""
     answer_tokens: int = 32
     """An answer or caption is cut after this many tokens."""
     augment: float = 0.0

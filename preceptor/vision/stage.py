@@ -9,7 +9,6 @@ from preceptor.data.batches import IGNORE, Batch, Example
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.pictures.augment import Augmentation
 from preceptor.data.pictures.batches import Pair, PictureBatches
-from preceptor.data.pictures.captions import is_caption
 from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import IMAGE, Conversation, image_urls
 from preceptor.learn.fit import fit
@@ -112,8 +111,8 @@ def read_pairs(system: System, pictures: Pictures, conversations: list[Conversat
         if any(number is None or pictures.splits[number] != "train" for number in numbers):
             noted["conversations about pictures that are not there to train on left out"] += 1
             continue
-        if system.reads == "captions" and not is_caption(conversation):
-            noted["conversations that are no captions left out"] += 1
+        if not system.learns_from(conversation):
+            noted[f"conversations of kinds that a {system.options.system} does not learn from left out"] += 1
             continue
         example = _example(system, conversation, noted)
         if example is None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from preceptor.data.batches import Batch, Example, collate
+from preceptor.data.pictures.captions import is_caption
 from preceptor.data.records import Conversation
 from preceptor.losses.image_text import same_concept
 from preceptor.tokenizer.chat import encode_conversation, encode_text
@@ -60,6 +61,10 @@ class System(nn.Module):
         end, start = self.tokenizer.eos_token_id, self.tokenizer.bos_token_id
         start = self.tokenizer.pad_token_id if start in (None, end) else start
         return Example.of_text(id, [start, *encode_text(self.tokenizer, text)[:self.options.text_length - 2], end])
+
+    def learns_from(self, record: Conversation) -> bool:
+        """Whether a conversation is one that it learns from: where it reads captions, those."""
+        return self.reads != "captions" or is_caption(record)
 
     def conversation(self, record: Conversation) -> Example:
         """A conversation as tokens, of which answers are targets; errors as in `encode_conversation`."""
