@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import IGNORE, Batch, Example, collate
+from preceptor.data.jsonl import read_jsonl
 from preceptor.data.pictures.captions import asked_record
 from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import Conversation, Prompt
@@ -303,3 +304,22 @@ def test_it_learns_to_name_four_colours_to_a_language_model_that_knows_their_nam
     assert system.answer(pixels, ["?"] * 4) == texts
     assert name != "frozen" or weights_hash(system.language_model) == known
     assert system.log_likelihoods(pixels, [system.asked("?")] * 4, texts).argmax(1).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["frozen", "blip2", "minigpt4", "minigpt_v2", "qwen_vl"])
+def test_the_recipes_resolve_and_say_what_learns(name: str) -> None:
+    from preceptor.recipe.load import load_recipe
+    steps = {step.name: step for step in load_recipe(name).steps}
+    rows = [step for step in steps.values() if step.stage == "vision" and step.options.system == name]
+    assert rows and all("language_model" in step.needs or "start" in step.needs for step in rows)
+    assert rows[0].options.train == load_options(name).train
+
+
+def test_only_the_kinds_that_are_named_are_learned_from(book: Book, language: Path, tmp_path: Path,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    needs = {"pictures": book.pictures, "language_model": language}
+    run_stage("vision", tmp_path / "row", needs, system="frozen", categories=("colour",), **TINY | ROOM | {"steps": 0})
+    kinds = [record.category for record in read_jsonl(book.pictures / "conversations.train.jsonl", Conversation)]
+    said = capsys.readouterr().err
+    assert f"{len(kinds) - kinds.count('colour'):,} conversations of kinds that a frozen does not learn from" in said
+    assert f"pairs {kinds.count('colour')} " in said

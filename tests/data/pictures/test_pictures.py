@@ -227,7 +227,8 @@ def test_a_conversation_may_show_several_pictures(tmp_path: Path) -> None:
     both = Conversation("both", [{"role": "user", "content": [*parts, {"type": "text", "text": "Are they the same?"}]},
                                  {"role": "assistant", "content": "no"}])
     none = Conversation("none", [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}])
-    write_jsonl(tmp_path / "conversations.train.jsonl", [both, asked_record("one", "a.png", "What is it?", "red"), none])
+    one = asked_record("one", "a.png", "What is it?", "red")
+    write_jsonl(tmp_path / "conversations.train.jsonl", [both, one, none])
     out = read(tmp_path, tmp_path / "out")
     assert Pictures(out).names == ["a.png", "b.png"]
     assert read_jsonl(out / "conversations.train.jsonl", Conversation)[0] == both
