@@ -22,6 +22,7 @@ from preceptor.data.records import IMAGE, Conversation, Prompt
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder, evaluating
 from preceptor.losses.likelihood import selected_cross_entropy_sum
+from preceptor.models.adapters import carries_adapter
 from preceptor.models.attention import block_mask, shared_prompt_mask, shares_prefix
 from preceptor.models.causal import attention_for, context_length, hidden_states, load_causal, model_folder
 from preceptor.models.reward_model import answer_likelihoods
@@ -58,6 +59,10 @@ class Spliced(System):
             raise UserError(f"Conversations of {options.text_length} tokens do not fit the language model's "
                             f"{context_length(self.language_model)}.", "Set text_length to that or less.")
         self.mark = tokenizer.convert_tokens_to_ids(IMAGE)
+        words = max(number for number in tokenizer.get_vocab().values() if number != self.mark)
+        if words >= self.vocabulary:
+            raise UserError(f"The language model has {self.vocabulary} embeddings, its tokenizer entry {words}.",
+                            "Give a folder in which both belong together.")
         self.vectors = 0  # of a picture: said by the row
 
     @property
@@ -69,6 +74,11 @@ class Spliced(System):
     def width(self) -> int:
         """The width of the language model."""
         return self.language_model.get_input_embeddings().embedding_dim
+
+    @property
+    def vocabulary(self) -> int:
+        """Embeddings of the language model, behind which those of pictures are numbered."""
+        return self.language_model.get_input_embeddings().num_embeddings
 
     def prefix(self, pixels_PCHW: Tensor) -> Tensor:
         """What the language model reads of pictures, (P, vectors, width), with gradients."""
@@ -103,7 +113,8 @@ class Spliced(System):
         there_B = (tokens_BT == self.mark).sum(1) // self.vectors
         places_P = torch.arange(pixels_BPCHW.shape[1], device=tokens_BT.device)
         vectors_KD = self.read_pictures(pixels_BPCHW[places_P < there_B[:, None]])
-        named = Batch(batch.tensors | {"tokens": self._numbered(tokens_BT)}, batch.counts, batch.documents)
+        tokens_BT = numbered(tokens_BT, self.mark, self.vocabulary)
+        named = Batch(batch.tensors | {"tokens": tokens_BT}, batch.counts, batch.documents)
         with words_for(self.language_model, vectors_KD):
             states_BTD = hidden_states(self.language_model, named)
         head = self.language_model.get_output_embeddings()
@@ -115,9 +126,6 @@ class Spliced(System):
         if not len(pixels_PCHW):  # of which a network can make nothing
             return pixels_PCHW.new_zeros(0, self.width)
         return self.prefix(pixels_PCHW).flatten(0, 1)
-
-    def _numbered(self, tokens_BT: Tensor) -> Tensor:
-        return numbered(tokens_BT, self.mark, self.language_model.get_input_embeddings().num_embeddings)
 
     def asked(self, text: str, category: str | None = None) -> Prompt:
         """One picture and a text about it, waiting for an answer."""
@@ -160,7 +168,7 @@ class Spliced(System):
 
     def _rows(self, prompts: Sequence[Prompt], pictures: Sequence[int], room: int) -> list[list[int]]:
         """The tokens of prompts, the places of their pictures numbered on through all of them."""
-        names, rows = count(self.language_model.get_input_embeddings().num_embeddings), []
+        names, rows = count(self.vocabulary), []
         for prompt, there in zip(prompts, pictures, strict=True):
             tokens = encode_prompt(self.tokenizer, prompt)
             if tokens.count(self.mark) != there:
@@ -216,10 +224,17 @@ class Spliced(System):
 
 def language_model_of(source: Path) -> nn.Module:
     """The language model of a step or folder. That of a saved system has fresh weights: the system's own file has them.
+
+    Raises:
+        UserError: an adapter stands in or before it, which a saved system could not tell from its weights.
     """
     folder = model_folder(source)
     if not (folder.parent / "system.json").is_file():
-        return load_causal(folder)
+        model = load_causal(folder)
+        if carries_adapter(model):
+            raise UserError(f"The language model in '{source}' is an adapter of another.",
+                            "Give a folder with ordinary weights, which every training step here writes for LoRA.")
+        return model
     from transformers import AutoConfig, AutoModelForCausalLM
     config = AutoConfig.from_pretrained(folder)
     network = AutoModelForCausalLM._model_mapping[type(config)]

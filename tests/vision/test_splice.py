@@ -16,6 +16,7 @@ from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import Conversation, Prompt
 from preceptor.generate.decoder import Sampling
 from preceptor.models.causal import build_llama, load_causal, save_model
+from preceptor.models.soft_prompt import add_soft_prompt
 from preceptor.models.trainable import train_only, weights_hash
 from preceptor.models.vision.splice import numbered, spread, words_for
 from preceptor.run.errors import UserError
@@ -231,6 +232,18 @@ def test_what_cannot_be_spliced_is_said(spliced: Spliced, book: Book, language: 
     needs = {"pictures": book.pictures, "tokenizer": book.tokenizer}
     with pytest.raises(UserError, match="has no language model"):
         run_stage("vision", tmp_path / "none", needs, system="frozen", **TINY | ROOM)
+    short = load_causal(language)
+    short.resize_token_embeddings(200)
+    save_model(short, load_tokenizer(language), tmp_path / "short")
+    with pytest.raises(UserError, match="has 200 embeddings, its tokenizer entry"):
+        run_stage("vision", tmp_path / "few", needs | {"language_model": tmp_path / "short"}, system="frozen",
+                  **TINY | ROOM)
+    prompted = load_causal(language)
+    add_soft_prompt(prompted, "prompt", 2)
+    save_model(prompted, load_tokenizer(language), tmp_path / "adapter")
+    with pytest.raises(UserError, match="is an adapter of another"):
+        run_stage("vision", tmp_path / "soft", needs | {"language_model": tmp_path / "adapter"}, system="frozen",
+                  **TINY | ROOM)
     with pytest.raises(UserError, match="do not fit the language model's 128"):
         run_stage("vision", tmp_path / "long", needs | {"language_model": language}, system="frozen",
                   **TINY | ROOM | {"text_length": 200})
