@@ -64,12 +64,12 @@ def _split(step: Step, system: System, pictures: Pictures, records: list[Convers
         figures[language] = {"retrieval": retrieval(system, pictures, shown, step.seed)}
         classes = classification(system, pictures, said, options.templates, step.seed)
         figures[language] |= {"zero_shot": classes} if classes else {}
+        rows = nearest_texts(system, pictures, shown.numbers[:GALLERY], shown.texts)
+        write_jsonl(step.folder / f"nearest.{split}.{language}.jsonl", rows)
         questions = asked_about(said) if hasattr(system, "answer") else []
         if questions:
             figures[language]["questions"], rows = answered(system, pictures, questions, step.seed)
             write_jsonl(step.folder / f"answers.{split}.{language}.jsonl", rows)
-        rows = nearest_texts(system, pictures, shown.numbers[:GALLERY], shown.texts)
-        write_jsonl(step.folder / f"nearest.{split}.{language}.jsonl", rows)
     return figures
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from preceptor.data.jsonl import read_rows
@@ -15,6 +16,7 @@ from preceptor.data.pictures.store import Pictures, write_pictures
 from preceptor.data.records import Conversation, Prompt, content_text
 from preceptor.metrics.image_text import overlap
 from preceptor.vision.asked import answered, asked_about, box_in
+from preceptor.vision.look import look
 from tests.vision.conftest import Book, run_stage
 from tests.vision.rows import TINY
 from tests.vision.test_splice import ROOM, language_model
@@ -104,4 +106,8 @@ def test_the_stage_asks_a_row_that_answers(book: Book, tmp_path: Path) -> None:
     questions = json.loads((found / "scores.json").read_text())["test"]["en"]["questions"]
     assert {"seen", "blind"} == questions["written"].keys() and questions["written"]["seen"]["n"] == 3
     rows = [row for _, row in read_rows(found / "answers.test.en.jsonl")]
+    Image.new("RGB", (40, 20), (200, 10, 20)).save(tmp_path / "red.png")
+    seen = look(model, tmp_path / "red.png", ["a red hat"], ["Is it red?", "What is it?"], best=5)
+    assert [question for question, _ in seen["answers"]] == ["Is it red?", "What is it?"] and len(seen["scores"]) == 1
+    assert isinstance(look(model, tmp_path / "red.png", [], [], best=5)["caption"], str)
     assert {row["picture"] for row in rows} <= set(Pictures(book.pictures).names) and rows[0]["question"]

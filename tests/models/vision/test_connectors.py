@@ -1,15 +1,26 @@
 """Connectors: each against a slow version of its paper, the Q-Former and BLIP-2 against transformers."""
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from transformers import LlamaConfig
 
 from preceptor.data.batches import Batch
 from preceptor.models.causal import hidden_states
 from preceptor.models.vision.connectors import Prefix, QueryFormer, Resampler, Squares, check_squares, grid_positions
 from preceptor.models.vision.splice import words_for
+from preceptor.models.vision.towers import (
+    clip_image_tower,
+    image_tower_of,
+    patch_states,
+    siglip_image_tower,
+    whole_picture,
+    whole_width,
+)
 from preceptor.run.errors import UserError
 
 
@@ -84,7 +95,6 @@ def theirs(width: int = 16) -> nn.Module:
         Blip2ForConditionalGeneration,
         Blip2QFormerConfig,
         Blip2VisionConfig,
-        LlamaConfig,
     )
     torch.manual_seed(0)
     text = LlamaConfig(vocab_size=30, hidden_size=width, intermediate_size=24, num_hidden_layers=2,
@@ -134,3 +144,28 @@ def test_the_second_stage_is_that_of_transformers() -> None:
         assert (mine is None) == (their is None)
         if mine is not None:
             torch.testing.assert_close(mine, their.view_as(mine), rtol=1e-4, atol=1e-4 * largest)
+
+
+@torch.no_grad()
+def test_patches_are_read_where_the_towers_training_reached_them(tmp_path: Path) -> None:
+    shape, pixels = SimpleNamespace(width=8, layers=2, heads=2, patch=4, text_length=8), torch.randn(2, 3, 8, 8)
+    clip, siglip = clip_image_tower(shape, 8, 6).eval(), siglip_image_tower(shape, 8).eval()
+    before, whole = patch_states(clip, pixels), whole_picture(clip, pixels)
+    assert before.shape == (2, 4, 8) and whole.shape == (2, whole_width(clip)) == (2, 6)
+    clip.vision_model.encoder.layers[1].mlp.fc2.bias.add_(torch.arange(8.0))
+    assert torch.equal(patch_states(clip, pixels), before)  # the last block never learned to serve its patches
+    assert not torch.allclose(whole_picture(clip, pixels), whole)
+    before = patch_states(siglip, pixels)
+    siglip.encoder.layers[1].mlp.fc2.bias.add_(torch.arange(8.0))
+    assert not torch.allclose(patch_states(siglip, pixels), before) and whole_width(siglip) == 8
+    for tower in (clip, siglip):
+        tower.config.save_pretrained(tmp_path)
+        again = image_tower_of(tmp_path)
+        again.load_state_dict(tower.state_dict())
+        assert torch.equal(patch_states(again.eval(), pixels), patch_states(tower, pixels))
+    siglip.config.vision_use_head = False
+    with pytest.raises(UserError, match="nothing in it sums them up"):
+        whole_width(siglip)
+    LlamaConfig().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="cannot be read by the network 'llama'"):
+        image_tower_of(tmp_path)
