@@ -50,10 +50,7 @@ class Spliced(System):
         if "language_model" not in sources:
             raise UserError(f"A {options.system} has no language model to read its pictures.",
                             "Add 'language_model' to its needs, or start from a row that has one.")
-        self.image = image_tower_of(sources["image"]) if "image" in sources else siglip_image_tower(options, size)
-        if self.image.config.image_size != size:
-            raise UserError(f"The tower reads pictures of {self.image.config.image_size} pixels, these have {size}.",
-                            "Give the stage 'pictures' the size that the tower was trained with.")
+        self.image = tower_for(sources, options, size)
         self.language_model = language_model_of(sources["language_model"])
         if options.text_length > context_length(self.language_model):
             raise UserError(f"Conversations of {options.text_length} tokens do not fit the language model's "
@@ -220,6 +217,19 @@ class Spliced(System):
         states = hidden_states(self.language_model, whole, shared_prompt_mask if shared else block_mask)
         head = self.language_model.get_output_embeddings()
         return answer_likelihoods(states, batch, head.weight, head.bias)
+
+
+def tower_for(sources: dict[str, Path], options: Any, size: int) -> nn.Module:
+    """A tower with fresh weights, of the shape of the row that the step starts from, where there is one.
+
+    Raises:
+        UserError: that one is for pictures of another size, or of a kind that gives no patches.
+    """
+    tower = image_tower_of(sources["image"]) if "image" in sources else siglip_image_tower(options, size)
+    if tower.config.image_size != size:
+        raise UserError(f"The tower reads pictures of {tower.config.image_size} pixels, these have {size}.",
+                        "Give the stage 'pictures' the size that the tower was trained with.")
+    return tower
 
 
 def language_model_of(source: Path) -> nn.Module:

@@ -217,7 +217,8 @@ def test_the_engine_writes_what_the_pictures_say_and_keeps_equal_questions_apart
     assert drawn == spliced.write([both], [pictures[:2]], Sampling(max_tokens=6, top_k=5), seed=3)
 
 
-def test_what_cannot_be_spliced_is_said(spliced: Spliced, book: Book, language: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_spliced_is_said(spliced: Spliced, book: Book, language: Path, tower: Path,
+                                        tmp_path: Path) -> None:
     pictures = Pictures(book.pictures).take([0, 1])
     with pytest.raises(UserError, match="names 1 pictures, and 2 are given"):
         spliced.write([spliced.asked("What?")], [pictures])
@@ -232,6 +233,10 @@ def test_what_cannot_be_spliced_is_said(spliced: Spliced, book: Book, language: 
     needs = {"pictures": book.pictures, "tokenizer": book.tokenizer}
     with pytest.raises(UserError, match="has no language model"):
         run_stage("vision", tmp_path / "none", needs, system="frozen", **TINY | ROOM)
+    drawn = run_stage("pictures", tmp_path / "large", {"pictures": book.pictures.parent / "drawn"}, size=48)
+    with pytest.raises(UserError, match="reads pictures of 32 pixels, these have 48"):
+        run_stage("vision", tmp_path / "size", needs | {"pictures": drawn, "start": tower, "language_model": language},
+                  system="qwen_vl", vectors=4, **TINY | ROOM)
     short = load_causal(language)
     short.resize_token_embeddings(200)
     save_model(short, load_tokenizer(language), tmp_path / "short")

@@ -20,7 +20,8 @@ from preceptor.losses.likelihood import cross_entropy_sum
 from preceptor.models.vision.connectors import QueryFormer
 from preceptor.models.vision.match import Scale
 from preceptor.models.vision.querying import Mask, Words, Writer, who_sees_whom
-from preceptor.models.vision.towers import image_tower_of, patch_states, siglip_image_tower
+from preceptor.models.vision.towers import patch_states
+from preceptor.vision.splice import tower_for
 from preceptor.vision.splice_options import QueryPretrainingOptions
 from preceptor.vision.system import ROWS, Sums, System, in_parts, positives, unit
 
@@ -33,7 +34,7 @@ class Blip2Queries(System):
     def __init__(self, options: QueryPretrainingOptions, tokenizer: Any, size: int, sources: dict[str, Path]) -> None:
         super().__init__(options, tokenizer, size, sources)
         width, words = options.query_width, len(tokenizer)
-        self.image = image_tower_of(sources["image"]) if "image" in sources else siglip_image_tower(options, size)
+        self.image = tower_for(sources, options, size)
         self.fusion = QueryFormer(self.image.config.hidden_size, options.queries, width, options.query_layers,
                                   options.heads)
         self.text = Words(words, options.text_length, width)
