@@ -184,4 +184,6 @@ def test_it_learns_four_pictures_by_heart(book: Book) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        if float(loss.detach()) < 0.8:
+            break
     assert system.eval().score(batch["pixels"], texts).argmax(1).tolist() == [0, 1, 2, 3]
