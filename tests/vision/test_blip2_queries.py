@@ -179,11 +179,14 @@ def test_it_learns_four_pictures_by_heart(book: Book) -> None:
     batch = Batch(told.tensors | {"pixels": colours[:, :, None, None].expand(4, 3, 16, 16).contiguous(),
                                   "concepts": torch.arange(4), "wordings": torch.arange(4)}, [1] * 4, [[]] * 4)
     optimiser = torch.optim.Adam(system.parameters(), lr=0.01)
-    for _ in range(160):
+    found: list[int] = []
+    for step in range(200):
         loss = sum(total / count for total, count in system.losses(batch).values())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if float(loss.detach()) < 0.8:
-            break
-    assert system.eval().score(batch["pixels"], texts).argmax(1).tolist() == [0, 1, 2, 3]
+        if step % 20 == 19 and float(loss.detach()) < 1:
+            found = system.score(batch["pixels"], texts).argmax(1).tolist()
+            if found == [0, 1, 2, 3]:
+                break
+    assert found == [0, 1, 2, 3]
