@@ -1,6 +1,6 @@
 """The rate-distortion view of pictures and texts: how much a representation tells, and what it keeps beyond that.
 
-A picture x becomes a distribution p(z | x) = N(mean, deviation^2), a round-axed Gaussian, and so does a text.
+A picture x becomes a distribution p(z | x) = N(mean, deviation^2), a diagonal Gaussian, and so does a text.
 Legend: B rows, D dimensions. Everything in nats.
 """
 

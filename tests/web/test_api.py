@@ -167,13 +167,17 @@ def test_a_mistake_of_ours_is_told_and_counted(served: Served, monkeypatch: Any)
         return connection.getresponse()
     assert b"its log says how" in post("score", model="judge").read()
     assert service.figures.requests[mistakes] == before + 1
-    call, turns = type(service.models["tiny"]._call), iter(range(99))
+    call, turns, begun = type(service.models["tiny"]._call), iter(range(99)), threading.Event()
     advance = call.advance
 
     def fails(self: Any) -> bool:
-        return mistake() if next(turns) > 3 else advance(self)
+        if next(turns) <= 3:
+            return advance(self)
+        begun.wait(60)  # else the answer could still be made a plain error
+        return mistake()
     monkeypatch.setattr(call, "advance", fails)
     answer = post("completions", model="tiny", prompt="ado", seed=5, max_tokens=20, min_p=1e-9, stream=True)
+    begun.set()
     with pytest.raises(IncompleteRead) as cut:
         answer.read()
     assert answer.status == 200 and b"its log says how" in cut.value.partial and b"[DONE]" not in cut.value.partial
