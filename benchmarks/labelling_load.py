@@ -8,7 +8,8 @@ Each labeler has a session, submits a ranking every 5 seconds and takes the next
 connection. With --kill the server is killed with no warning half-way and started again; labelers who get no answer send
 the same ranking again. At the end the store is read: `submitted` counts acknowledged rankings, `lost` those of them
 that the store does not have, `doubled` the (labeler, item) pairs that it has more than once; p95_ms is of the time from
-sending a ranking to having the next item. Clients and server share this machine. The last line with --json is
+sending a ranking to having the next item; server_ms is the processor time of the server for a ranking, its start
+included and the database not. Clients and server share this machine. The last line with --json is
 {"submitted": n, "lost": 0, "doubled": 0, "p95_ms": x, ...}.
 """
 
@@ -17,6 +18,7 @@ import http.client
 import json
 import random
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -40,12 +42,12 @@ from preceptor.feedback.store import Store, open_store
 EVERY = 5.0   # seconds between two rankings of one labeler
 ANSWERS = 4
 SERVER = """
-import sys, uvicorn
+import sys
 from preceptor.feedback.store import open_store
 from preceptor.web.app import create_app
 from preceptor.web.options import WebOptions
-uvicorn.run(create_app(open_store(sys.argv[1]), WebOptions()), host="127.0.0.1", port=int(sys.argv[2]),
-            log_level="error")
+from preceptor.web.running import run
+run(create_app(open_store(sys.argv[1]), WebOptions()), "127.0.0.1", int(sys.argv[2]))
 """
 
 
@@ -103,6 +105,12 @@ def start_server(place: str, port: int) -> subprocess.Popen[bytes]:
             time.sleep(0.1)
 
 
+def _processor_time() -> float:
+    """Seconds that the processes started here, and ended, have computed."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
 def fill(store: Store, labelers: int, rankings: int) -> None:
     """Items for everybody, each to be ranked by three."""
     asked = [(Prompt(f"p{n}", [{"role": "user", "content": f"Question {n}?"}]),
@@ -117,6 +125,7 @@ def measure(place: str, labelers: int, seconds: float, kill: bool) -> dict[str, 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    before = _processor_time()
     server = start_server(place, port)
     until, people = time.monotonic() + seconds, []
     for number in range(labelers):
@@ -136,6 +145,7 @@ def measure(place: str, labelers: int, seconds: float, kill: bool) -> dict[str, 
         one.join()
     server.terminate()
     server.wait()
+    spent = _processor_time() - before
     kept = list(comparisons(store))
     store.close()
     done = [label for one in people for label in one.done]
@@ -147,6 +157,7 @@ def measure(place: str, labelers: int, seconds: float, kill: bool) -> dict[str, 
             "doubled": sum(count - 1 for count in pairs.values()),
             "p95_ms": round(1000 * times[int(0.95 * len(times))], 1),
             "median_ms": round(1000 * times[len(times) // 2], 1),
+            "server_ms": round(1000 * spent / len(done), 1),
             "sent_again": sum(one.again for one in people), "labelers": labelers, "killed": kill}
 
 

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from foundation import run_script
 
 from preceptor.data.jsonl import read_jsonl, read_rows, write_jsonl
 from preceptor.data.records import Comparison, Prompt, Response
@@ -181,8 +182,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"{error.cause}\n{error.cure}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

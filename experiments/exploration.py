@@ -11,13 +11,13 @@ temperature 1, several times each: `gold` is what the oracle says of its answers
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import yaml
+from foundation import folder_of, run_script
 
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.records import Prompt
@@ -29,8 +29,7 @@ from preceptor.models.rewards import load_reward
 from preceptor.recipe.load import load_recipe
 from preceptor.recipe.runner import run_recipe
 from preceptor.report.figures import Line, line_chart
-from preceptor.run.errors import UserError
-from preceptor.run.files import read_json, write_json, write_text
+from preceptor.run.files import write_json, write_text
 from preceptor.run.log import read_log
 from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.village.oracle import Oracle
@@ -61,10 +60,6 @@ def main() -> None:
     write_json(options.out / "exploration.json", {"rows": rows})
     write_text(options.out / "exploration.html", page(rows))
     print(json.dumps({"rows": rows}) if options.json else table(rows))
-
-
-def folder_of(run: Path, step: str) -> Path:
-    return run / read_json(run / "run.json")["steps"][step]["folder"]
 
 
 def name_of(temperature: float, entropy: float) -> str:
@@ -130,8 +125,4 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"{error.cause}\n{error.cure}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -64,6 +64,34 @@ class Batches(Protocol):
         ...
 
 
+class Numbered:
+    """What supplies share whose batch is a function of its number: the cursor is that of the next one, and what is
+    never yielded."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.skipped: list[range] = []
+
+    def __iter__(self) -> Self:
+        return self
+
+    def due(self) -> int:
+        """The number of the next batch, those that are skipped passed over."""
+        while any(self.number in span for span in self.skipped):
+            self.number += 1
+        return self.number
+
+    def state(self) -> dict[str, Any]:
+        return {"number": self.number, "skipped": [[span.start, span.stop] for span in self.skipped]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.number = state["number"]
+        self.skipped = [range(start, stop) for start, stop in state["skipped"]]
+
+    def skip(self, span: range) -> None:
+        self.skipped.append(span)
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One tokenised document: `targets[t]` is the token that position t must predict, or IGNORE."""

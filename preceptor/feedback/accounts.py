@@ -16,6 +16,10 @@ from preceptor.feedback.store import Store, insert_new
 from preceptor.feedback.tables import invitations, labelers, sessions
 from preceptor.run.errors import UserError, nearest
 
+SESSION = sql.select(sessions.c.labeler, labelers.c.role, sessions.c.form).join(
+    labelers, labelers.c.name == sessions.c.labeler).where(
+    sessions.c.secret == sql.bindparam("secret"), sessions.c.until >= sql.bindparam("now"))  # asked for every page
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -95,11 +99,8 @@ def open_session(store: Store, labeler: str, hours: float) -> str:
 
 def session_of(store: Store, secret: str) -> Session | None:
     """Who a cookie's secret belongs to, with the role that he has at this moment."""
-    query = sql.select(sessions.c.labeler, labelers.c.role, sessions.c.form)
-    query = query.join(labelers, labelers.c.name == sessions.c.labeler)
     with store.reading() as connection:
-        good = (sessions.c.secret == _hash(secret), sessions.c.until >= store.now())
-        row = connection.execute(query.where(*good)).one_or_none()
+        row = connection.execute(SESSION, {"secret": _hash(secret), "now": store.now()}).one_or_none()
     return Session(*row) if row else None
 
 

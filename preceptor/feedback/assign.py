@@ -1,33 +1,38 @@
 """Who labels what next: overlap, leases that expire, gold questions, and never an item twice for one labeler.
 
-An assignment is taken by one update that changes the row only where nobody holds it; of two labelers who want the same
-row, the database lets one have it, and the other looks further.
+An assignment is taken by one update of a row that nobody holds; of two labelers who want the same row, the database
+lets one have it, and the other looks further.
 """
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sql
 
 from preceptor.data.records import Prompt, Response
 from preceptor.feedback.audit import note
+from preceptor.feedback.labelers import hold
 from preceptor.feedback.records import item_content
 from preceptor.feedback.store import Store, insert_new
 from preceptor.feedback.tables import assignments, drafts, items, labels
 
 POOL = 256  # open items that a policy chooses among: who reads all of a large store for each labeler makes all wait
+UNBOUNDED = 2**31 - 1  # of the databases' integers
 Policy = Callable[[Sequence[str], random.Random], Sequence[str]]  # open items, in the order in which to offer them
+WHO, WHICH, NOW, TILL = (sql.bindparam(name) for name in ("who", "which", "now", "till"))  # of the statements below
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a labeler has before him: an item, its answers in the item's order, and the order in which to show them."""
+    """What a labeler has before him: an item, its answers in the item's order, the order in which to show them, and
+    whether he had it before, so that there may be a draft."""
 
     item: str
     prompt: Prompt
     responses: list[Response]
     shown: list[int]
+    again: bool = field(default=False, compare=False)
 
 
 def at_random(open_items: Sequence[str], draw: random.Random) -> Sequence[str]:
@@ -40,12 +45,13 @@ def shown_order(item: str, labeler: str, count: int) -> list[int]:
     return random.Random(f"shown/{item}/{labeler}").sample(range(count), count)
 
 
-def next_item(store: Store, labeler: str, policy: Policy = at_random, *, lease: float = 3600.0,
+def next_item(store: Store, labeler: str, policy: Policy = at_random, *, pool: int = 0, lease: float = 3600.0,
               gold_share: float = 0.0, only_gold: bool = False) -> Held | None:
     """What `labeler` shall rank next: what he holds already, else a new item, which is his for `lease` seconds.
 
     Args:
         policy: puts the open items in order; the first that nobody snatches is taken.
+        pool: how many open items the policy chooses among; 0 takes `POOL`.
         gold_share: probability of a gold question, while there are any that this labeler has not had.
         only_gold: gold questions and nothing else, as in the screening test.
 
@@ -53,75 +59,52 @@ def next_item(store: Store, labeler: str, policy: Policy = at_random, *, lease: 
         None when there is nothing left for this labeler.
     """
     with store.writing() as connection:
+        hold(connection, labeler)  # in another window he may be about to take the same item
         until = store.now() + lease
-        item = _held(connection, labeler, until)
+        item, had = _held(connection, labeler, until)
+        again = item is not None
         if item is None:
-            done = connection.scalar(sql.select(sql.func.count()).where(assignments.c.labeler == labeler))
-            draw = random.Random(f"next/{labeler}/{done}")
+            draw = random.Random(f"next/{labeler}/{had}")
             gold = _unseen_gold(connection, labeler) if only_gold or draw.random() < gold_share else []
             if gold:
                 item = _take_gold(connection, labeler, draw.choice(gold), until)
             elif not only_gold:
-                item = _take(connection, store, labeler, policy, draw, until)
-        if item is None:
-            return None
-        prompt, responses, _ = item_content(store, item)
-    return Held(item, prompt, responses, shown_order(item, labeler, len(responses)))
+                item = _take(connection, store, labeler, policy, pool or POOL, draw, until)
+    if item is None:
+        return None
+    prompt, responses = item_content(store, item)
+    return Held(item, prompt, responses, shown_order(item, labeler, len(responses)), again)
 
 
-def _held(connection: sql.Connection, labeler: str, until: float) -> str | None:
-    """The item that a labeler left unfinished, the latest where there are several, with its lease renewed."""
-    mine = sql.and_(assignments.c.labeler == labeler, assignments.c.finished.is_(False))
-    item = connection.scalar(sql.select(assignments.c.item).where(mine).order_by(assignments.c.until.desc()).limit(1))
+def _held(connection: sql.Connection, labeler: str, until: float) -> tuple[str | None, int]:
+    """The item that a labeler left unfinished, the latest where there are several, with its lease renewed; and how many
+    items he has had."""
+    item, had = connection.execute(HELD, {"who": labeler}).one()
     if item is not None:
-        renewed = assignments.update().where(mine, assignments.c.item == item).values(until=until)
-        if not connection.execute(renewed).rowcount:  # another labeler has taken it over this very moment
-            return None
-    return item
+        renewed = connection.execute(RENEW, {"who": labeler, "which": item, "till": until})
+        if not renewed.rowcount:  # another labeler has taken it over this very moment
+            return None, had
+    return item, had
 
 
-def _free(now: float) -> sql.ColumnElement[bool]:
-    """Assignments that nobody has finished or holds."""
-    held = sql.and_(assignments.c.labeler.is_not(None), assignments.c.until >= now)
-    return sql.and_(assignments.c.finished.is_(False), sql.not_(held))
-
-
-def _new_to(labeler: str, now: float) -> sql.ColumnElement[bool]:
-    """Free assignments, joined with their items, that a labeler may have: of no gold question, and of no item that he
-    held or ranked before."""
-    had = sql.union(sql.select(assignments.c.item).where(assignments.c.labeler == labeler),
-                    sql.select(labels.c.item).where(labels.c.labeler == labeler))
-    return sql.and_(_free(now), items.c.gold.is_(None), assignments.c.item.not_in(had))
-
-
-def _take(connection: sql.Connection, store: Store, labeler: str, policy: Policy, draw: random.Random,
+def _take(connection: sql.Connection, store: Store, labeler: str, policy: Policy, pool: int, draw: random.Random,
           until: float) -> str | None:
     now = store.now()
-    wanted = _pool(connection, now, labeler, draw)
+    wanted = _open_items(connection, now, labeler, draw, pool)
     for item in policy(wanted, draw) if wanted else ():
-        places = sql.select(assignments.c.number).where(_free(now), assignments.c.item == item)
-        for number in connection.scalars(places.order_by(assignments.c.number)).all():
-            row = sql.and_(assignments.c.item == item, assignments.c.number == number, _free(now))
-            try:
-                with connection.begin_nested():
-                    taken = connection.execute(assignments.update().where(row).values(labeler=labeler, until=until))
-            except sql.exc.IntegrityError:  # the same labeler, in another window, has just got it
-                break
-            if taken.rowcount:
-                return item
+        if connection.scalar(CLAIM, {"who": labeler, "which": item, "now": now, "till": until}) is not None:
+            return item
     return None
 
 
-def _pool(connection: sql.Connection, now: float, labeler: str, draw: random.Random) -> list[str]:
+def _open_items(connection: sql.Connection, now: float, labeler: str, draw: random.Random, most: int) -> list[str]:
     """Open items for a labeler: all, or where there are many, those that follow a random key. Keys are hashes, so
     that this is a draw which an index can answer."""
-    query = sql.select(assignments.c.item).distinct().join(items, items.c.key == assignments.c.item)
-    query = query.where(_new_to(labeler, now)).order_by(assignments.c.item)
-    start = f"{draw.getrandbits(96):024x}"
-    pool = list(connection.scalars(query.where(assignments.c.item >= start).limit(POOL)))
-    if len(pool) < POOL:
-        pool += connection.scalars(query.where(assignments.c.item < start).limit(POOL - len(pool)))
-    return sorted(pool)
+    start = {"who": labeler, "now": now, "start": f"{draw.getrandbits(96):024x}"}
+    found = list(connection.scalars(BEHIND, start | {"most": most}))
+    if len(found) < most:
+        found += connection.scalars(BEFORE, start | {"most": most - len(found)})
+    return sorted(found)
 
 
 def _unseen_gold(connection: sql.Connection, labeler: str) -> list[str]:
@@ -152,10 +135,9 @@ def finish(store: Store, connection: sql.Connection, labeler: str, item: str) ->
     """Mark a labeler's assignment as done, also when its lease has run out and another holds its place meanwhile.
 
     Returns:
-        False where it was done before: the same ranking was sent twice.
+        False where it was done before: the same ranking was sent twice, or the item was passed on.
     """
-    mine = sql.and_(assignments.c.item == item, assignments.c.labeler == labeler)
-    done = connection.execute(assignments.update().where(mine, assignments.c.finished.is_(False)).values(finished=True))
+    done = connection.execute(FINISH, {"who": labeler, "which": item})
     if done.rowcount:
         return True
     if _new_place(connection, item, labeler, store.now(), finished=True):
@@ -198,17 +180,21 @@ def skip(store: Store, labeler: str, item: str, reason: str) -> None:
             note(store, connection, labeler, "skipped", item, reason=reason)
 
 
-def left_to_do(store: Store, labeler: str, most: int | None = None) -> int:
+def left_to_do(store: Store, labeler: str, most: int = UNBOUNDED) -> int:
     """How many items there still are for a labeler, what he holds included; gold questions come unannounced.
 
     Args:
         most: count no further, for a page that everybody waits for.
     """
-    query = sql.select(assignments.c.item).distinct().join(items, items.c.key == assignments.c.item)
-    query = query.where(assignments.c.finished.is_(False),
-                        sql.or_(assignments.c.labeler == labeler, _new_to(labeler, store.now())))
     with store.reading() as connection:
-        return connection.scalar(sql.select(sql.func.count()).select_from(query.limit(most).subquery()))
+        return connection.scalar(LEFT, {"who": labeler, "now": store.now(), "most": most})
+
+
+def standing(store: Store, labeler: str, most: int) -> tuple[int, int]:
+    """`done_by` and `left_to_do` in one."""
+    with store.reading() as connection:
+        done, left = connection.execute(STANDING, {"who": labeler, "now": store.now(), "most": most}).one()
+    return done, left
 
 
 def gold_to_do(store: Store, labeler: str) -> int:
@@ -228,6 +214,57 @@ def waiting(store: Store) -> int:
 
 def done_by(store: Store, labeler: str) -> int:
     """How many rankings of a labeler count."""
-    mine = sql.and_(labels.c.labeler == labeler, labels.c.withdrawn.is_(None))
     with store.reading() as connection:
-        return connection.scalar(sql.select(sql.func.count()).where(mine).select_from(labels))
+        return connection.scalar(DONE, {"who": labeler})
+
+
+# Statements on the way of every page: to build one anew takes longer than to run it ---------------------------------
+
+def _free(places: sql.FromClause = assignments) -> sql.ColumnElement[bool]:
+    """Assignments that nobody has finished or holds."""
+    held = sql.and_(places.c.labeler.is_not(None), places.c.until >= NOW)
+    return sql.and_(places.c.finished.is_(False), sql.not_(held))
+
+
+def _new() -> sql.ColumnElement[bool]:
+    """Free assignments, joined with their items, that a labeler may have: of no gold question, and of no item that he
+    held or ranked before."""
+    had = sql.union(sql.select(assignments.c.item).where(assignments.c.labeler == WHO),
+                    sql.select(labels.c.item).where(labels.c.labeler == WHO))
+    return sql.and_(_free(), items.c.gold.is_(None), assignments.c.item.not_in(had))
+
+
+def _items(*conditions: sql.ColumnElement[bool]) -> sql.Select:
+    """At most so many different items that have such assignments."""
+    query = sql.select(assignments.c.item).distinct().join(items, items.c.key == assignments.c.item)
+    return query.where(*conditions).limit(sql.bindparam("most", type_=sql.Integer))
+
+
+def _open(start: sql.ColumnElement[bool], also: sql.ColumnElement[bool]) -> sql.Select:
+    """Open items from or up to a key, which is said of both tables: else the whole index of one would be read."""
+    return _items(_new(), start, also).order_by(assignments.c.item)
+
+
+def _claim() -> sql.Update:
+    """Takes the first free place of an item that nobody else is taking, where there is one."""
+    places = assignments.alias()
+    first = sql.select(places.c.number).where(_free(places), places.c.item == WHICH).order_by(places.c.number)
+    place = first.limit(1).with_for_update(skip_locked=True).scalar_subquery()
+    row = sql.and_(assignments.c.item == WHICH, assignments.c.number == place)
+    return assignments.update().where(row).values(labeler=WHO, until=TILL).returning(assignments.c.number)
+
+
+UNFINISHED = sql.and_(assignments.c.labeler == WHO, assignments.c.finished.is_(False))
+HELD = sql.select(
+    sql.select(assignments.c.item).where(UNFINISHED).order_by(assignments.c.until.desc()).limit(1).scalar_subquery(),
+    sql.select(sql.func.count()).select_from(assignments).where(assignments.c.labeler == WHO).scalar_subquery())
+RENEW = assignments.update().where(UNFINISHED, assignments.c.item == WHICH).values(until=TILL)
+FINISH = assignments.update().where(UNFINISHED, assignments.c.item == WHICH).values(finished=True)
+CLAIM = _claim()
+START = sql.bindparam("start")
+BEHIND = _open(assignments.c.item >= START, items.c.key >= START)
+BEFORE = _open(assignments.c.item < START, items.c.key < START)
+LEFT = sql.select(sql.func.count()).select_from(_items(
+    assignments.c.finished.is_(False), sql.or_(assignments.c.labeler == WHO, _new())).subquery())
+DONE = sql.select(sql.func.count()).where(labels.c.labeler == WHO, labels.c.withdrawn.is_(None))
+STANDING = sql.select(DONE.scalar_subquery(), LEFT.scalar_subquery())

@@ -11,8 +11,8 @@ from preceptor.feedback.tables import audit
 def note(store: Store, connection: sql.Connection, who: str, what: str, about: str | None = None,
          **details: Any) -> None:
     """Add a line to the log, as part of the transaction that does what the line tells."""
-    connection.execute(audit.insert().values(at=store.moment(), who=who, what=what, about=about,
-                                             details=details or None))
+    connection.execute(audit.insert(), {"at": store.moment(), "who": who, "what": what, "about": about,
+                                        "details": details or None})
 
 
 def history(store: Store, last: int = 200) -> list[dict[str, Any]]:

@@ -21,9 +21,9 @@ import sqlalchemy as sql
 
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.feedback.audit import note
-from preceptor.feedback.labelers import add_labeler
+from preceptor.feedback.labelers import add_labeler, hold
 from preceptor.feedback.preferences import conversation, thumb
-from preceptor.feedback.records import add_comparisons
+from preceptor.feedback.records import insert_comparisons
 from preceptor.feedback.store import Store, insert_new, key_of
 from preceptor.feedback.tables import answers, exchanges, labels, prompts, thumbs
 from preceptor.run.errors import UserError
@@ -120,7 +120,7 @@ def rank(store: Store, caller: str, labeler: str, ranking: Sequence[Sequence[tup
 
 def give_thumb(store: Store, caller: str, labeler: str, key: str, choice: int, up: bool) -> str | None:
     """Keep that a labeler likes an answer or not; returns the id of the comparison that his thumbs for answers to this
-    conversation make together, where they do.
+    conversation make together, where they do. Where they do no longer, the one that they made counts no longer either.
 
     Raises:
         KeyError: this caller has no such exchange.
@@ -129,13 +129,17 @@ def give_thumb(store: Store, caller: str, labeler: str, key: str, choice: int, u
     thumb(store, labeler, found.prompt, found.response, up)
     query = sql.select(thumbs.c.up, answers.c.record).join(answers, answers.c.key == thumbs.c.answer)
     mine = (thumbs.c.labeler == labeler, answers.c.prompt == key_of(found.prompt.to_dict()))
-    with store.reading() as connection:
+    with store.writing() as connection:
+        hold(connection, labeler)
         rows = connection.execute(query.where(*mine).order_by(thumbs.c.place)).all()
-    liked = _distinct(Response.from_dict(row.record) for row in rows if row.up)
-    others = _distinct(Response.from_dict(row.record) for row in rows if not row.up)
-    both = liked.keys() & others.keys()  # the same text by two models, which says nothing
-    groups = [[response for text, response in side.items() if text not in both] for side in (liked, others)]
-    return _learn(store, labeler, found.prompt, groups, "thumbs") if all(groups) else None
+        liked = _distinct(Response.from_dict(row.record) for row in rows if row.up)
+        others = _distinct(Response.from_dict(row.record) for row in rows if not row.up)
+        both = liked.keys() & others.keys()  # the same text by two models, which says nothing
+        groups = [[response for text, response in side.items() if text not in both] for side in (liked, others)]
+        if all(groups):
+            return _replace(store, connection, labeler, found.prompt, groups, "thumbs")
+        _withdraw(store, connection, labeler, found.prompt, "thumbs")
+    return None
 
 
 def exchange(store: Store, caller: str, key: str, choice: int) -> Exchange:
@@ -175,27 +179,43 @@ def _distinct(responses: Iterator[Response]) -> dict[str, Response]:
 
 def _learn(store: Store, labeler: str, prompt: Prompt, groups: Sequence[Sequence[Response]], way: str) -> str:
     """Keep a ranking, in place of what this labeler said of this conversation in the same way before; returns its id.
-    One that says the same is kept once.
+    """
+    add_labeler(store, labeler)
+    with store.writing() as connection:
+        hold(connection, labeler)
+        return _replace(store, connection, labeler, prompt, groups, way)
+
+
+def _replace(store: Store, connection: sql.Connection, labeler: str, prompt: Prompt,
+             groups: Sequence[Sequence[Response]], way: str) -> str:
+    """`_learn` by a transaction that holds the labeler. A ranking that says the same is kept once.
 
     Answers were not shown side by side here, so that `shown` is absent.
     """
-    add_labeler(store, labeler)
-    responses = [response for group in groups for response in group]
-    numbers = iter(range(len(responses)))
-    ranking = [[next(numbers) for _ in group] for group in groups]
-    place = f"served/{key_of([labeler, prompt.id, way])}/"
-    said = place + key_of([[response.text for response in group] for group in groups]) + "/"
-    query = sql.select(labels.c.key).where(labels.c.withdrawn.is_(None), labels.c.key.startswith(place))
-    with store.reading() as connection:
-        before = connection.scalars(query).all()
-    for key in before:
-        if key.startswith(said):
-            return key
-    id = said + uuid4().hex[:8]  # what was withdrawn and is said again is another label
-    add_comparisons(store, [Comparison(id, prompt, responses, ranking, labeler, "person", created=store.moment())],
-                    who=labeler)
-    if before:  # behind what takes their place: who is killed in between has both, and not neither
-        with store.writing() as connection:
-            connection.execute(labels.update().where(labels.c.key.in_(before)).values(withdrawn=store.moment()))
-            note(store, connection, labeler, "withdrawn", labels=list(before))
-    return id
+    said = _place(labeler, prompt, way) + key_of([[response.text for response in group] for group in groups]) + "/"
+    if same := connection.scalar(sql.select(labels.c.key).where(_counting(said))):
+        return same
+    _withdraw(store, connection, labeler, prompt, way)
+    numbers = iter(range(sum(map(len, groups))))
+    one = Comparison(said + uuid4().hex[:8],  # what was withdrawn and is said again is another label
+                     prompt, [response for group in groups for response in group],
+                     [[next(numbers) for _ in group] for group in groups], labeler, "person", created=store.moment())
+    insert_comparisons(store, connection, [one], "train", labeler)
+    return one.id
+
+
+def _withdraw(store: Store, connection: sql.Connection, labeler: str, prompt: Prompt, way: str) -> None:
+    """Let what a labeler said of a conversation in one way count no longer."""
+    before = connection.scalars(sql.select(labels.c.key).where(_counting(_place(labeler, prompt, way)))).all()
+    if before:
+        connection.execute(labels.update().where(labels.c.key.in_(before)).values(withdrawn=store.moment()))
+        note(store, connection, labeler, "withdrawn", labels=list(before))
+
+
+def _place(labeler: str, prompt: Prompt, way: str) -> str:
+    """With what the keys begin of all that a labeler says of a conversation in one way."""
+    return f"served/{key_of([labeler, prompt.id, way])}/"
+
+
+def _counting(place: str) -> sql.ColumnElement[bool]:
+    return sql.and_(labels.c.withdrawn.is_(None), labels.c.key.startswith(place))

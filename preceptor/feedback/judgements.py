@@ -10,7 +10,8 @@ import sqlalchemy as sql
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.feedback.assign import finish, reopen, shown_order
 from preceptor.feedback.audit import note
-from preceptor.feedback.records import item_content, label_row
+from preceptor.feedback.labelers import hold
+from preceptor.feedback.records import item_content, item_row, label_row
 from preceptor.feedback.store import Store, insert_new
 from preceptor.feedback.tables import drafts, items, labelers, labels
 from preceptor.feedback.writings import add_corrections, drop_corrections
@@ -23,6 +24,9 @@ PROMPT_FLAGS = ("unclear", "sensitive")
 AXES = ("accuracy", "relevance", "naturalness", "concision")
 MOST = {"overall": 7, **dict.fromkeys(AXES, 5)}  # every scale starts at 1
 LONGEST_COMMENT = 4000
+MINE = sql.and_(drafts.c.item == sql.bindparam("which"), drafts.c.labeler == sql.bindparam("who"))
+DRAFT = sql.select(drafts.c.content).where(MINE)
+KIND = sql.select(labelers.c.kind).where(labelers.c.name == sql.bindparam("who"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +72,28 @@ def check(judgement: Judgement, answers: int) -> None:
 
 
 def submit(store: Store, labeler: str, item: str, judgement: Judgement) -> str:
-    """Keep a judgement; returns its id. When the call returns, it is on the disk; sent again, it is kept once.
+    """Keep a judgement; returns its id. When the call returns, it is on the disk; sent again, it is kept once. It is
+    kept as well where the labeler had passed the item on: nothing that was sent is lost.
 
     Raises:
         KeyError: there is no such item.
         UserError: the judgement is not one that the page can make.
     """
     with store.writing() as connection:
-        prompt, responses, row = item_content(store, item)
+        row = item_row(connection, item)
+        prompt, responses = item_content(store, item)
         check(judgement, len(responses))
         if not finish(store, connection, labeler, item):
+            hold(connection, labeler)
             mine = sql.and_(labels.c.item == item, labels.c.labeler == labeler, labels.c.withdrawn.is_(None))
-            return connection.scalar(sql.select(labels.c.key).where(mine).order_by(labels.c.place.desc())) or ""
-        kind = connection.scalar(sql.select(labelers.c.kind).where(labelers.c.name == labeler)) or "person"
+            said = connection.scalar(sql.select(labels.c.key).where(mine).order_by(labels.c.place.desc()))
+            if said is not None:
+                return said
+            note(store, connection, labeler, "late", item)  # passed on in one window, and ranked in another
+        kind = connection.scalar(KIND, {"who": labeler}) or "person"
         comparison = _record(store, labeler, kind, prompt, responses, row, judgement)
-        connection.execute(labels.insert().values(label_row(comparison, item, row["split"])))
-        connection.execute(drafts.delete().where(drafts.c.item == item, drafts.c.labeler == labeler))
+        connection.execute(labels.insert(), label_row(comparison, item, row["split"]))
+        connection.execute(drafts.delete().where(MINE), {"who": labeler, "which": item})
         add_corrections(store, connection, labeler, comparison.id, prompt, judgement.corrections)
         note(store, connection, labeler, "ranked", item, label=comparison.id)
     return comparison.id
@@ -137,6 +147,5 @@ def save_draft(store: Store, labeler: str, item: str, content: dict[str, Any]) -
 
 def draft_of(store: Store, labeler: str, item: str) -> dict[str, Any] | None:
     """What a labeler had filled in when he left the item."""
-    query = sql.select(drafts.c.content).where(drafts.c.item == item, drafts.c.labeler == labeler)
     with store.reading() as connection:
-        return connection.scalar(query)
+        return connection.scalar(DRAFT, {"who": labeler, "which": item})

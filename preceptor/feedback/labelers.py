@@ -13,6 +13,8 @@ from preceptor.run.errors import UserError, nearest
 
 ROLES = ("candidate", "labeler", "reviewer", "admin")  # each may do what those before it may
 LONGEST_NAME = 60
+HOLD = sql.select(labelers.c.name).where(labelers.c.name == sql.bindparam("who")).with_for_update(
+    key_share=True)  # sessions, which name him, may still be opened
 
 
 def add_labeler(store: Store, name: str, *, kind: str = "person", role: str = "labeler",
@@ -33,6 +35,16 @@ def add_labeler(store: Store, name: str, *, kind: str = "person", role: str = "l
         if added:
             note(store, connection, who, "labeler added", name, kind=kind, role=role)
     return bool(added)
+
+
+def hold(connection: sql.Connection, name: str) -> None:
+    """Let others who are about to change what this labeler said wait until the transaction ends.
+
+    So of two changes at once, as by a button that is pressed twice, the later one sees what the earlier one did. In
+    SQLite writers take turns anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(HOLD, {"who": name})
 
 
 def account_name() -> str:

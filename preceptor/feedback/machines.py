@@ -7,7 +7,7 @@ import sqlalchemy as sql
 
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.data.reward import Reward
-from preceptor.feedback.records import add_comparisons, item_content
+from preceptor.feedback.records import add_comparisons, item_content, item_row
 from preceptor.feedback.store import Store, key_of
 from preceptor.feedback.tables import items, labels
 from preceptor.run.errors import UserError
@@ -54,7 +54,8 @@ def _together(store: Store, keys: Sequence[str]) -> Iterator[list[tuple[str, Pro
     """
     some: list[tuple[str, Prompt, list[Response], dict[str, Any]]] = []
     for item in keys:
-        one = (item, *item_content(store, item))
+        with store.reading() as connection:
+            one = (item, *item_content(store, item), item_row(connection, item))
         if len(some) == AT_ONCE or any(one[1].id == other[1].id for other in some):
             yield some
             some = []

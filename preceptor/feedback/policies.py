@@ -23,7 +23,7 @@ from itertools import combinations
 import numpy as np
 
 from preceptor.data.records import Comparison, Prompt, Response
-from preceptor.feedback.assign import at_random
+from preceptor.feedback.assign import POOL, at_random
 from preceptor.feedback.records import comparisons, item_content
 from preceptor.feedback.store import Store
 from preceptor.run.errors import UserError, nearest
@@ -31,6 +31,7 @@ from preceptor.run.errors import UserError, nearest
 POLICIES = ("random", "uncertain", "informative")
 CONTROL = 0.2  # share of items that are drawn at random all the same
 WIDTH = 128    # features of an answer
+FEW = 32       # items that are enough to draw one from
 Features = Callable[[Prompt, Sequence[Response]], np.ndarray]  # K answers to a prompt: [K, features]
 
 
@@ -120,6 +121,7 @@ class Selector:
         if kind not in POLICIES:
             raise UserError(f"There is no policy '{kind}' of what is labelled next.", nearest(kind, POLICIES))
         self.store, self.kind, self.features, self.every = store, kind, features, every
+        self.pool = FEW if kind == "random" else POOL
         self._utility: LinearUtility | None = None
         self._x: dict[str, np.ndarray] = {}
         self._calls = 0
@@ -144,8 +146,7 @@ class Selector:
 
     def _features_of(self, item: str) -> np.ndarray:
         if item not in self._x:
-            prompt, responses, _ = item_content(self.store, item)
-            self._x[item] = self.features(prompt, responses)
+            self._x[item] = self.features(*item_content(self.store, item))
         return self._x[item]
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sql
 
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.feedback.audit import note
-from preceptor.feedback.labelers import add_labeler
+from preceptor.feedback.labelers import add_labeler, hold
 from preceptor.feedback.records import add_comparisons
 from preceptor.feedback.store import Store, insert_new, key_of
 from preceptor.feedback.tables import answers, labelers, prompts, thumbs
@@ -64,6 +64,7 @@ def thumb(store: Store, labeler: str, prompt: Prompt, response: Response, up: bo
     asked = key_of(prompt.to_dict())
     answer = key_of([asked, response.to_dict()])
     with store.writing() as connection:
+        hold(connection, labeler)
         insert_new(connection, prompts, [{"key": asked, "record": prompt.to_dict()}])
         insert_new(connection, answers, [{"key": answer, "prompt": asked, "record": response.to_dict()}])
         connection.execute(thumbs.delete().where(thumbs.c.answer == answer, thumbs.c.labeler == labeler))

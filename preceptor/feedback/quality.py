@@ -7,6 +7,7 @@ and reversible (`labelers.exclude`).
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import NormalDist, fmean, median
 
 from preceptor.data.records import Comparison
@@ -131,15 +132,15 @@ def gold_accuracy(rankings: Sequence[Comparison], gold: Mapping[tuple[str, ...],
 
 
 def _same_answers(rankings: Sequence[Comparison]) -> dict[tuple[str, ...], list[float]]:
-    """Kendall tau-b of every two labelers who ranked the same answers."""
-    ballots: dict[tuple[str, ...], list[dict[str, float]]] = defaultdict(list)
+    """Kendall tau-b of every two rankings of the same answers by different labelers."""
+    ballots: dict[tuple[str, ...], list[tuple[str, dict[str, float]]]] = defaultdict(list)
     for one in rankings:
-        ballots[answers_of(one)].append(dict(zip((response.text for response in one.responses),
-                                                 (-float(rank) for rank in one.ranks()))))
+        liked = dict(zip((response.text for response in one.responses), (-float(rank) for rank in one.ranks())))
+        ballots[answers_of(one)].append((one.labeler, liked))
     taus: dict[tuple[str, ...], list[float]] = {}
     for key, some in ballots.items():
         found = [kendall_tau_b(list(a.values()), [b[text] for text in a])
-                 for n, a in enumerate(some) for b in some[n + 1:]]
+                 for (first, a), (second, b) in combinations(some, 2) if first != second]
         taus[key] = [tau for tau in found if tau is not None]
     return taus
 

@@ -92,7 +92,8 @@ def kind_of_judge(folder: Path) -> str:
 
 
 def _by_people(step: Step, asked: Mapping[str, Asked]) -> dict[str, list[Comparison]]:
-    """All rankings of these answers that count in the store, once there are enough of them."""
+    """All rankings of these answers by people that count in the store, once there are enough of them. What models and
+    programs rank there under their own names is left to be compared with."""
     options: LabellingOptions = step.options
     if not 0 < options.enough <= 1 or options.overlap < 1:
         raise UserError(f"Step '{step.name}' cannot ask {options.overlap} people and go on with {options.enough:g} of "
@@ -118,9 +119,10 @@ def _by_people(step: Step, asked: Mapping[str, Asked]) -> dict[str, list[Compari
 
 
 def _of_items(store: Store, keys: Sequence[str]) -> list[tuple[str, Comparison]]:
-    """The rankings of items that are no gold questions, in the order of the items, each with its item's key."""
+    """People's rankings of items that are no gold questions, in the order of the items, each with its item's key."""
     place = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     with store.reading() as connection:
         item_of = dict(connection.execute(sql.select(labels.c.key, labels.c.item)).all())
-    found = [(item_of[one.id], one) for one in comparisons(store) if item_of[one.id] in place and not one.gold]
+    found = [(item_of[one.id], one) for one in comparisons(store, kinds=["person"])
+             if item_of.get(one.id) in place and not one.gold]  # a ranking may come in between the two readings
     return sorted(found, key=lambda pair: place[pair[0]])

@@ -22,6 +22,10 @@ SPLITS = ("train", "valid", "heldout")
 MANY = 100  # items added at once that change how a database should look for them
 SENSITIVE = {"inappropriate", "sexual", "violent", "encourages_harm", "denigrates", "harmful_advice"}  # flags
 
+CONTENT = sql.select(items.c.answers, prompts.c.record).join(prompts, prompts.c.key == items.c.prompt).where(
+    items.c.key == sql.bindparam("which"))
+ROW = sql.select(items.c.key, items.c.split, items.c.gold, items.c.round).where(items.c.key == sql.bindparam("which"))
+
 
 def add_items(store: Store, asked: Sequence[tuple[Prompt, Sequence[Response]]], *, overlap: int = 1,
               split: str = "train", round: int | None = None, who: str = "preceptor") -> list[str]:
@@ -53,17 +57,23 @@ def add_comparisons(store: Store, comparisons: Sequence[Comparison], *, split: s
     Raises:
         UserError: the split is unknown, or a record has the id of another one that says something else.
     """
+    with store.writing() as connection:
+        return insert_comparisons(store, connection, comparisons, split, who)
+
+
+def insert_comparisons(store: Store, connection: sql.Connection, comparisons: Sequence[Comparison], split: str,
+                       who: str) -> int:
+    """`add_comparisons` as a part of a transaction."""
     _check_split(split)
     asked = [(one.prompt, [_bare(response) for response in one.responses]) for one in comparisons]
-    with store.writing() as connection:
-        keys = _insert_items(connection, asked, split, None)
-        people = {one.labeler: {"name": one.labeler, "kind": one.kind, "role": "labeler", "created": store.moment(),
-                                "excluded": False} for one in comparisons}
-        insert_new(connection, labelers, list(people.values()))
-        rows = [label_row(one, key, split) for one, key in zip(comparisons, keys)]
-        _refuse_clashes(connection, rows)
-        added = insert_new(connection, labels, rows)
-        note(store, connection, who, "comparisons added", comparisons=added, known=len(rows) - added)
+    keys = _insert_items(connection, asked, split, None)
+    people = {one.labeler: {"name": one.labeler, "kind": one.kind, "role": "labeler", "created": store.moment(),
+                            "excluded": False} for one in comparisons}
+    insert_new(connection, labelers, list(people.values()))
+    rows = [label_row(one, key, split) for one, key in zip(comparisons, keys)]
+    _refuse_clashes(connection, rows)
+    added = insert_new(connection, labels, rows)
+    note(store, connection, who, "comparisons added", comparisons=added, known=len(rows) - added)
     return added
 
 
@@ -108,23 +118,34 @@ def comparisons(store: Store, *, split: str | None = None, kinds: Sequence[str] 
         yield _comparison(row, asked[row.prompt], said)
 
 
-def item_content(store: Store, key: str) -> tuple[Prompt, list[Response], dict[str, Any]]:
-    """The prompt and answers of an item, and its row.
+def item_content(store: Store, key: str) -> tuple[Prompt, list[Response]]:
+    """The prompt and answers of an item, which never change.
 
     Raises:
         KeyError: there is no such item.
     """
-    with store.reading() as connection:
-        row = connection.execute(sql.select(items).where(items.c.key == key)).mappings().one_or_none()
-        if row is None:
-            raise KeyError(key)
+    def read() -> tuple[Prompt, list[Response]]:
+        with store.reading() as connection:
+            row = connection.execute(CONTENT, {"which": key}).one_or_none()
+            if row is None:
+                raise KeyError(key)
+            said = _answers(connection, set(row.answers))
+            return Prompt.from_dict(row.record), [said[answer] for answer in row.answers]
 
-        def read() -> tuple[Prompt, list[Response]]:
-            said = _answers(connection, set(row["answers"]))
-            return _prompts(connection, {row["prompt"]})[row["prompt"]], [said[key] for key in row["answers"]]
+    prompt, responses = store.known(key, read)
+    return prompt, list(responses)
 
-        prompt, responses = store.known(key, read)
-    return prompt, list(responses), dict(row)
+
+def item_row(connection: sql.Connection, key: str) -> dict[str, Any]:
+    """What an item is besides its content: `{key, split, gold, round}`.
+
+    Raises:
+        KeyError: there is no such item.
+    """
+    row = connection.execute(ROW, {"which": key}).mappings().one_or_none()
+    if row is None:
+        raise KeyError(key)
+    return dict(row)
 
 
 def is_gold(store: Store, key: str) -> bool | None:

@@ -58,7 +58,7 @@ def gold_questions(store: Store) -> GoldQuestions:
         found = connection.execute(sql.select(items.c.key, items.c.gold).where(items.c.gold.is_not(None))).all()
     ranks, sensitive = {}, {}
     for key, gold in found:
-        prompt, responses, _ = item_content(store, key)
+        prompt, responses = item_content(store, key)
         ranks[prompt.id, *sorted(response.text for response in responses)] = {
             responses[index].text: rank for rank, group in enumerate(gold["ranking"]) for index in group}
         sensitive |= {(prompt.id, response.text): index in gold["sensitive"]

@@ -23,6 +23,7 @@ from preceptor.run.files import hash_value
 PATIENCE = 60_000  # milliseconds that a writer waits for its turn
 REMEMBERED = 1000  # contents of items
 IDLE = 5           # seconds after which a connection to PostgreSQL is tried before it is used
+CONNECTIONS = 16   # to PostgreSQL, kept open: one that is opened for each of many at once costs more than what it does
 
 
 class Store:
@@ -30,6 +31,8 @@ class Store:
 
     def __init__(self, engine: sql.Engine, now: Callable[[], float] = time.time) -> None:
         self.engine, self.now = engine, now
+        single = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name == "postgresql" else {}
+        self._reader = engine.execution_options(**single)  # no round trips to begin and end what changes nothing
         self._turn = threading.Lock()
         self._open = threading.local()
         self._known: dict[str, Any] = {}
@@ -37,13 +40,16 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
-        """A transaction that sees one state of the store and changes nothing; within another one of the same thread it
-        is that one, so that what belongs together is read together."""
+        """What changes nothing; within another one, or a transaction, of the same thread it is that one.
+
+        In SQLite all of it sees one state of the store. In PostgreSQL each statement sees what was there when it began,
+        so that what two of them find need not agree: contents never change, but a ranking may come in between.
+        """
         outer = getattr(self._open, "connection", None)
         if outer is not None:
             yield outer
             return
-        with self.engine.connect() as connection, connection.begin(), self._within(connection):
+        with self._reader.connect() as connection, connection.begin(), self._within(connection):
             yield connection
 
     @contextmanager
@@ -122,7 +128,7 @@ def _postgresql(url: str) -> sql.Engine:
         raise UserError(f"A store of labels cannot be a database of '{place.drivername}'.",
                         "Give a path that ends in .sqlite, or a URL that starts with postgresql://.")
     place = place.set(drivername="postgresql+psycopg")
-    engine = sql.create_engine(place, pool_size=16, max_overflow=16)
+    engine = sql.create_engine(place, pool_size=CONNECTIONS, max_overflow=0, pool_use_lifo=True)
 
     @sql.event.listens_for(engine, "checkin")
     def _returned(_connection: Any, record: Any) -> None:

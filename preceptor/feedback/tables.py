@@ -48,7 +48,7 @@ items = Table("items", metadata, Column("place", Integer, primary_key=True, auto
               _json("gold", nullable=True), Column("round", Integer))
 
 # The second constraint is what keeps an item from a labeler who has had it; the update that fills `labeler` in only
-# where nobody holds the row is what keeps two labelers apart. Neither needs a lock, so both databases do it alike.
+# where nobody holds the row is what keeps two labelers apart.
 assignments = Table("assignments", metadata, Column("item", ForeignKey("items.key"), primary_key=True),
                     Column("number", Integer, primary_key=True), Column("labeler", Text), Column("until", Float),
                     Column("finished", Boolean, nullable=False, default=False),

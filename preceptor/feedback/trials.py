@@ -14,6 +14,7 @@ import sqlalchemy as sql
 
 from preceptor.data.records import Prompt
 from preceptor.feedback.audit import note
+from preceptor.feedback.labelers import hold
 from preceptor.feedback.store import Store, insert_new, key_of
 from preceptor.feedback.tables import prompts, self_assessments, trial_answers, trial_scores, trials
 from preceptor.feedback.writings import check_text
@@ -92,9 +93,10 @@ def write_trial(store: Store, labeler: str, trial: str, text: str) -> None:
     check_text(text)
     mine = sql.and_(trial_answers.c.trial == trial, trial_answers.c.labeler == labeler)
     with store.writing() as connection:
+        hold(connection, labeler)
         if connection.scalar(sql.select(trials.c.prompt).where(trials.c.prompt == trial)) is None:
             raise KeyError(trial)
-        place = connection.scalar(sql.select(trial_answers.c.place).where(mine))
+        place = connection.scalar(sql.select(trial_answers.c.place).where(mine).with_for_update())
         if place is not None and connection.scalar(sql.select(sql.func.count()).where(trial_scores.c.answer == place)):
             raise UserError("This demonstration has a score already.", "Leave it as it is.")
         connection.execute(trial_answers.delete().where(mine))
@@ -127,7 +129,8 @@ def score_trial(store: Store, rater: str, number: int, score: int) -> None:
         raise UserError(f"There is no score of {score}.", f"Give one from 1 to {HIGHEST}.")
     others = sql.and_(trial_answers.c.place == number, trial_answers.c.labeler != rater)
     with store.writing() as connection:
-        trial = connection.scalar(sql.select(trial_answers.c.trial).where(others))
+        hold(connection, rater)
+        trial = connection.scalar(sql.select(trial_answers.c.trial).where(others).with_for_update())
         if trial is None:
             raise KeyError(number)
         before = sql.and_(trial_scores.c.answer == number, trial_scores.c.rater == rater)
@@ -165,6 +168,7 @@ def assess_self(store: Store, labeler: str, topics: Sequence[str], words: str) -
         raise UserError(f"That has more than {LONGEST_WORDS:,} characters.", "Shorten it.")
     content = {"topics": [topic for topic in TOPICS if topic in topics], "words": words.strip()}
     with store.writing() as connection:
+        hold(connection, labeler)
         connection.execute(self_assessments.delete().where(self_assessments.c.labeler == labeler))
         connection.execute(self_assessments.insert().values(labeler=labeler, content=content, created=store.moment()))
         note(store, connection, labeler, "assessed himself", labeler)

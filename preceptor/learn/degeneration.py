@@ -6,13 +6,13 @@ with others instead, one to one, which has the same direction in the mean and ha
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from preceptor.data.batches import Batch, Example
+from preceptor.data.batches import Batch, Example, Numbered
 from preceptor.learn.gradients import Term
 from preceptor.learn.options import LanguageOptions
 from preceptor.losses.ditto import ditto_sum
@@ -47,32 +47,16 @@ def degeneration_terms(options: LanguageOptions, examples: Sequence[Example], to
     return terms
 
 
-class Drawn:
+class Drawn(Numbered):
     """Batches drawn by `draw`, each a function of (seed, number) alone."""
 
     def __init__(self, draw: Callable[[torch.Generator], Batch], seed: int, total: int) -> None:
+        super().__init__()
         self.draw, self.seed, self.total = draw, seed, total
-        self.number = 0
-        self.skipped: list[range] = []
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
 
     def __next__(self) -> Batch:
-        while any(self.number in span for span in self.skipped):
-            self.number += 1
-        self.number += 1
+        self.number = self.due() + 1
         return self.draw(torch.Generator().manual_seed(self.seed * 1_000_003 + self.number))
-
-    def state(self) -> dict[str, Any]:
-        return {"number": self.number, "skipped": [[span.start, span.stop] for span in self.skipped]}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.number = state["number"]
-        self.skipped = [range(start, stop) for start, stop in state["skipped"]]
-
-    def skip(self, span: range) -> None:
-        self.skipped.append(span)
 
 
 def prefix_batch(examples: Sequence[Example], rows: int, prefix: int, length: int) -> Callable[[torch.Generator],

@@ -54,25 +54,27 @@ def _differences(domain: np.ndarray, totals: np.ndarray, metric: str) -> np.ndar
 
 
 def pair_units(comparisons: Iterable[Comparison]) -> dict[Hashable, list[float]]:
-    """For each pair of answers to a prompt, by text: 1, -1 or 0 from each ranking that has both (first, second, tied).
+    """For each pair of answers to a prompt, by text: 1, -1 or 0 from each labeler who has both (first, second, tied).
 
-    The units of a nominal alpha over rankings.
+    The units of a nominal alpha over rankings. Of a labeler who ranked a pair twice the last word counts: he is one
+    rater, and does not agree with himself.
     """
-    units: dict[Hashable, list[float]] = {}
+    units: dict[Hashable, dict[str, float]] = {}
     for one in comparisons:
         said = sorted(zip((response.text for response in one.responses), one.ranks(), strict=True))
         for (text_a, rank_a), (text_b, rank_b) in combinations(said, 2):
             if text_a != text_b:
                 key = (one.prompt.id, text_a, text_b)
-                units.setdefault(key, []).append(float((rank_a < rank_b) - (rank_a > rank_b)))
-    return units
+                units.setdefault(key, {})[one.labeler] = float((rank_a < rank_b) - (rank_a > rank_b))
+    return {key: list(values.values()) for key, values in units.items()}
 
 
 def likert_units(comparisons: Iterable[Comparison], axis: str = "overall") -> dict[Hashable, list[float]]:
-    """For each answer to a prompt, by text: its scores on one axis. The units of an ordinal alpha."""
-    units: dict[Hashable, list[float]] = {}
+    """For each answer to a prompt, by text: its score on one axis by each labeler, the last one that he gave. The units
+    of an ordinal alpha."""
+    units: dict[Hashable, dict[str, float]] = {}
     for one in comparisons:
         for response in one.responses:
             if response.scores and axis in response.scores:
-                units.setdefault((one.prompt.id, response.text), []).append(response.scores[axis])
-    return units
+                units.setdefault((one.prompt.id, response.text), {})[one.labeler] = response.scores[axis]
+    return {key: list(values.values()) for key, values in units.items()}

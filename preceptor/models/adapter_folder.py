@@ -2,8 +2,10 @@
 
     FOLDER/adapter_config.json         the kind of adapter, its shape, and `base_model_name_or_path`
     FOLDER/adapter_model.safetensors   what was learned: A and B of every map, or the vectors of the soft prompt, and
-                                       the head where that learned too (a reward model's)
-    FOLDER/config.json                 the configuration of the model that base and adapter make together
+                                       the head where that learned too (a reward model's); and, whole, what the base
+                                       lacks (the pooler of an encoder from masked pretraining)
+    FOLDER/config.json                 the configuration of the model that base and adapter make together; where there
+                                       is none, as in a folder that `peft` wrote, it is the base's
 """
 
 import copy
@@ -13,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.models.adapters import peft_package
+from preceptor.models.adapters import lora_layers, ordinary_weights, peft_package
 from preceptor.models.shards import whole
 from preceptor.models.soft_prompt import put_soft_prompt
 from preceptor.run.errors import UserError
@@ -51,10 +53,13 @@ def write_adapter(model: nn.Module, tokenizer: Any, folder: Path) -> None:
     config = model.peft_config["default"] if prompt is None else prompt.config
     heads = {name: value for name, value in model.named_parameters()
              if value.requires_grad and "lora_" not in name and not name.startswith("soft_prompt.")}
+    if prompt is None and (drawn := getattr(model, "drawn", None)):
+        heads |= {name: value for name, value in ordinary_weights(model).items() if name in drawn}
     learned = {(INSIDE if prompt is None else PREFIX) + name: value for name, value in heads.items()}
     if prompt is None:
+        adapted = {name for name in lora_layers(model) if f"{name}.weight" not in heads}
         learned |= {INSIDE + name.replace(".default.", "."): value for name, value in model.state_dict().items()
-                    if ".lora_" in name}
+                    if ".lora_" in name and name.partition(".lora_")[0] in adapted}
     else:
         learned[VECTORS] = prompt()
     base = model.config._name_or_path
@@ -62,7 +67,9 @@ def write_adapter(model: nn.Module, tokenizer: Any, folder: Path) -> None:
     written.inference_mode, written.task_type = True, task_type(model)
     written.base_model_name_or_path = str(Path(base).resolve()) if Path(base).is_dir() else base
     if heads and prompt is None:  # with a soft prompt peft knows by its task which head learns too
-        written.modules_to_save = sorted({name.split(".")[0] for name in heads})
+        inside = f"{model.base_model_prefix}."
+        written.modules_to_save = sorted({name.removeprefix(inside).split(".")[0] for name in heads})
+        written.target_modules = sorted(adapted)
     folder.mkdir(parents=True, exist_ok=True)
     written.save_pretrained(folder)
     save_file({name: whole(value).detach().cpu().contiguous() for name, value in learned.items()}, folder / WEIGHTS,

@@ -21,7 +21,8 @@ from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
 from preceptor.run.machine import device, has_bfloat16
 
-BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "camembert")
+BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text",
+                  "ibert", "longformer", "mpnet", "xmod")
 """Families whose positions begin behind the padding token's number."""
 
 
@@ -87,12 +88,14 @@ def load_causal(source: Path | str, change: Callable[[Any], Any] | None = None) 
 def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | None = None,
                  optional: str | None = None) -> nn.Module:
     """Load a model of `kind`, a class of transformers or one of its Auto classes, as `load_causal` says; every weight
-    must be there, except for those whose names hold `optional`, which are drawn from the global generator. From the
-    folder of an adapter the base comes with the adapter put into it, or before it."""
+    must be there, except for those whose names hold `optional`, which are drawn from the global generator (their names
+    are the model's `drawn`). From the folder of an adapter the base comes with the adapter put into it, or before it.
+    """
     from transformers import AutoConfig
     try:
         base = adapter_base(source)
-        config = without_dropout(AutoConfig.from_pretrained(source))
+        stated = source if base is None or (Path(source) / "config.json").is_file() else base  # peft writes none
+        config = without_dropout(AutoConfig.from_pretrained(stated))
         config = change(config) if change else config
         network = kind._model_mapping.get(type(config), None) if hasattr(kind, "_model_mapping") else kind
         if network is None:
@@ -111,6 +114,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
                         "Give a whole checkpoint of the right kind.")
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
+    model.drawn = frozenset(report["missing_keys"]) - frozenset(head_weights(source) if base else ())
     if base:
         attach_adapter(model, source)
         model.config._name_or_path = base  # what is saved names the base, not this folder
@@ -199,14 +203,15 @@ def context_length(model: nn.Module) -> int:
     return configured_length(model.config) - len(getattr(model, "soft_prompt", ()))
 
 
-def configured_length(config: Any) -> int:
-    """The most tokens that a configuration states; where it states no limit, what its family was published with."""
+def configured_length(config: Any, unbounded: int = 2048) -> int:
+    """The most tokens that a configuration states, or `unbounded` where it states no limit: what such families of
+    decoders were published with."""
     if config.model_type in BEHIND_PADDING:
         return config.max_position_embeddings - config.pad_token_id - 1
     for name in ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "seq_length"):
-        if getattr(config, name, None):
+        if (getattr(config, name, None) or 0) > 0:  # XLNet says -1
             return getattr(config, name)
-    return 2048
+    return unbounded
 
 
 def parameter_count(model: nn.Module) -> int:

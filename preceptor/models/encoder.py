@@ -59,6 +59,7 @@ def start_encoder(source: Path | str, outputs: Sequence[str], seed: int, *, toke
     weights = trunk.state_dict()
     kept = {name: weights[name] for name in model.base_model.state_dict() if name in weights}
     model.base_model.load_state_dict(kept)  # a pooler that the classifier does without is left behind
+    model.drawn = frozenset(f"{model.base_model_prefix}.{name}" for name in trunk.drawn if name in kept)
     return model.to(device())
 
 

@@ -35,7 +35,8 @@ def load_shared(source: Path | str) -> nn.Module:
 def _shared(source: Path | str) -> nn.Module:
     """The base of a folder as its files are now."""
     path = Path(source)
-    files = ((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(path.glob("*.safetensors")))
+    files = ((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(path.glob("*"))
+             if file.is_file())  # a configuration that was changed makes another network of the same weights
     key = (str(path.resolve()) if path.is_dir() else str(source), *files)
     found = _bases.get(key)
     if found is None:

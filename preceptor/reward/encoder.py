@@ -6,14 +6,13 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from preceptor.data.jsonl import read_jsonl
 from preceptor.data.ranked import HELD_OUT, RankedBatches
 from preceptor.data.records import Comparison
 from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import fit
-from preceptor.models.causal import model_folder, parameter_count, save_model
+from preceptor.models.causal import configured_length, model_folder, parameter_count, save_model
 from preceptor.models.encoder import (
     AXES,
     Axis,
@@ -53,7 +52,7 @@ def run(step: Step) -> None:
     _check(step, names)
     model, tokenizer = start_encoder(source, names, step.seed), load_pair_tokenizer(source)
     adapt(step, model, head=True, causal=False)
-    encoder = PairEncoder(tokenizer, min(options.longest, _context(model, options.longest)))
+    encoder = PairEncoder(tokenizer, min(options.longest, configured_length(model.config, options.longest)))
     prompts, axes = (_rated if options.objective == "ratings" else _ranked)(step, encoder)
     batches = RankedBatches(prompts, rows=options.rows, epochs=options.epochs, pad=tokenizer.pad_token_id,
                             seed=step.seed, collate=collate_pairs)
@@ -94,14 +93,6 @@ def _check(step: Step, names: Sequence[str]) -> None:
         raise UserError(f"The ratings' weights {dict(options.ratings)} sum to 0.", "Give at least one axis a weight.")
     if options.longest < 8:
         raise UserError(f"Prompt and answer do not fit {options.longest} tokens.", f"Raise {step.name}.longest.")
-
-
-def _context(model: Any, wanted: int) -> int:
-    """The most tokens of the encoder, as many as wanted where it names no bound. RoBERTa's positions begin behind its
-    padding, so that two are lost there.
-    """
-    positions = getattr(model.config, "max_position_embeddings", None) or wanted
-    return positions - 2 if "roberta" in model.config.model_type else positions
 
 
 def _rated(step: Step, encoder: PairEncoder) -> tuple[list[Pairs], list[Axis]]:

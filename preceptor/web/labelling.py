@@ -10,7 +10,7 @@ from pydantic import Field
 
 from preceptor.data.records import Comparison, Response
 from preceptor.feedback.accounts import Session
-from preceptor.feedback.assign import Held, done_by, gold_to_do, left_to_do, next_item, skip
+from preceptor.feedback.assign import Held, done_by, gold_to_do, left_to_do, next_item, skip, standing
 from preceptor.feedback.judgements import (
     AXES,
     FLAGS,
@@ -69,13 +69,18 @@ def task_page(request: Request, room: InRoom, session: Candidate) -> HTMLRespons
 @router.post("/api/items/{item}/ranking", response_class=HTMLResponse)
 def rank(request: Request, room: InRoom, session: Sender, item: str, body: RankingBody) -> HTMLResponse:
     """Keep a ranking; answers with the next task, once the ranking is on the disk."""
-    _check_open(room.store, session, item)
-    if not all(index.isdecimal() for index in body.corrections) or (body.corrections and session.role == "candidate"):
+    screened = session.role == "candidate"
+    if screened:  # of others the store itself says whether there is such an item
+        _check_open(room.store, session, item)
+    if not all(index.isdecimal() for index in body.corrections) or (body.corrections and screened):
         raise Refused(400, "bad_request")
     judgement = Judgement(body.ranking, body.scores, body.flags, body.comments,
                           {int(index): text for index, text in body.corrections.items()}, body.prompt_flags,
                           round(body.seconds, 1))
-    label = submit(room.store, session.labeler, item, judgement)
+    try:
+        label = submit(room.store, session.labeler, item, judgement)
+    except KeyError:
+        raise Refused(404, "no_such_thing") from None
     room.selector.look()
     answer = page(request, "task", session, **_task(room, session))
     answer.headers["X-Label"] = label
@@ -138,17 +143,15 @@ def _check_open(store: Store, session: Session, item: str) -> None:
 def _task(room: Room, session: Session) -> dict[str, Any]:
     """What the template of a task shows: the next item of this labeler, without a hint at who answered or at gold."""
     screened = session.role == "candidate"
-    held = next_item(room.store, session.labeler, room.selector, lease=60 * room.options.lease_minutes,
-                     gold_share=room.options.gold_share, only_gold=screened)
-    with room.store.reading():
-        values: dict[str, Any] = {"held": held, "done": done_by(room.store, session.labeler), "screened": screened,
-                                  "most": MOST_COUNTED, "left": gold_to_do(room.store, session.labeler) if screened
-                                  else left_to_do(room.store, session.labeler, MOST_COUNTED)}
-        draft = held and draft_of(room.store, session.labeler, held.item)
+    held = next_item(room.store, session.labeler, room.selector, pool=room.selector.pool,
+                     lease=60 * room.options.lease_minutes, gold_share=room.options.gold_share, only_gold=screened)
+    done, left = ((done_by(room.store, session.labeler), gold_to_do(room.store, session.labeler)) if screened else
+                  standing(room.store, session.labeler, MOST_COUNTED))
+    values: dict[str, Any] = {"held": held, "done": done, "screened": screened, "most": MOST_COUNTED, "left": left}
     if held is None:
         return values
-    state = {"item": held.item, "answers": held.shown, "form": session.form,
-             "draft": draft}
+    draft = draft_of(room.store, session.labeler, held.item) if held.again else None
+    state = {"item": held.item, "answers": held.shown, "form": session.form, "draft": draft}
     return values | {
         "answers": _shown(held), "state": state, "flags": FLAG_KEYS, "prompt_flags": PROMPT_KEYS,
         "axes": AXES if room.options.axes else (), "reasons": REASONS, "longest": LONGEST_COMMENT}

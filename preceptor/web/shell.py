@@ -1,6 +1,6 @@
 """What every page of ours stands in: static files, headers, the choice of language and colours, and errors in words."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 
 from fastapi import APIRouter, FastAPI, Request
@@ -8,9 +8,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from preceptor.run.errors import UserError
 from preceptor.web.guard import HEADERS, LARGEST, Refused
@@ -24,7 +26,7 @@ def furnish(app: FastAPI, hosts: Sequence[str]) -> None:
     prepare()
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("preceptor.web").joinpath("static"))))
-    app.middleware("http")(_guarded)
+    app.add_middleware(Guarded)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(UserError, _user_error)
@@ -50,19 +52,32 @@ def look(request: Request, language: str = "", theme: str = "", back: str = "/")
     return answer
 
 
-async def _guarded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse what is too large, and tell the browser on every page what it must not do."""
-    length = request.headers.get("content-length", "0")
-    if request.method in ("POST", "PUT") and (not length.isdigit() or int(length) > LARGEST
-                                              or "content-length" not in request.headers):
-        response: Response = JSONResponse({"cause": "The request is too large, or does not say how large it is."}, 413)
-    else:
-        response = await answer(request)
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    static = request.url.path.startswith("/static/")  # asked about anew by its ETag: imports carry no version
-    response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
-    return response
+class Guarded:
+    """Refuses what is too large, and tells the browser on every page what it must not do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        static = scope["path"].startswith("/static/")  # asked about anew by its ETag: imports carry no version
+        told = HEADERS | {"Cache-Control": "no-cache" if static else "no-store"}
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in told.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        length = Headers(scope=scope).get("content-length", "")
+        if scope["method"] in ("POST", "PUT") and not (length.isdecimal() and int(length) <= LARGEST):
+            refusal = JSONResponse({"cause": "The request is too large, or does not say how large it is."}, 413)
+            await refusal(scope, receive, guarded)
+        else:
+            await self.app(scope, receive, guarded)
 
 
 def _refused(request: Request, error: Refused) -> Response:

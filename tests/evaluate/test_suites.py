@@ -17,7 +17,7 @@ from preceptor.cli.main import main
 from preceptor.data.jsonl import write_jsonl
 from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.evaluate.suites.description import Judge, Task, load_suite, shipped
-from preceptor.evaluate.suites.examinee import LocalExaminee, continuation_likelihoods
+from preceptor.evaluate.suites.examinee import LocalExaminee, continuation_likelihoods, windows
 from preceptor.evaluate.suites.items import arms
 from preceptor.evaluate.suites.judges import TrainedJudge, auc
 from preceptor.evaluate.suites.preference import by_judge, by_people, by_reward, win_rates
@@ -130,11 +130,31 @@ def test_a_choice_is_scored_by_sum_by_length_and_by_mass(folder: Path) -> None:
 
 
 def test_a_server_is_asked_for_a_letter(folder: Path) -> None:
-    model = Scripted(answer=lambda prompt: "The answer is B." if "3?" in prompt else "I cannot say", reads=False)
+    model = Scripted(answer=lambda prompt: f"The answer is {letter_before('yes', prompt)}." if "3?" in prompt
+                     else "I cannot say", reads=False)
     found = scored(task(), model, folder)
     assert found.values["accuracy"] == [0, 0, 0, 1, 0, 0, 0, 0] and found.whole["unread"] == 7
-    assert "A. no\nB. yes\n" in model.seen[0]
+    assert all("\nA. no\nB. yes\n" in seen or "\nA. yes\nB. no\n" in seen for seen in model.seen)
     assert [letter_of(text, 3) for text in ("B", "(C)", "D", "BAD", "答案是A。", "")] == [1, 2, None, None, 0, None]
+
+
+def letter_before(option: str, asked: str) -> str:
+    """The letter that an option has in a question."""
+    return asked[asked.index(f". {option}\n") - 1]
+
+
+def test_a_server_that_always_says_a_knows_nothing(tmp_path: Path) -> None:
+    """Also where the file has the right option first, as TruthfulQA and HalluQA have."""
+    write_jsonl(tmp_path / "rows.jsonl", [{"id": str(n), "question": f"{n}?", "choices": ["right", "wrong", "bad"],
+                                           "letters": ["A", "B", "C"]} for n in range(300)])
+    parrot = Scripted(answer=lambda prompt: "A", reads=False)
+    shares = [sum(scored(task(gold="0"), parrot, tmp_path).values["accuracy"]) / 300]
+    assert 0.25 < shares[0] < 0.42  # a third, with a deviation of 0.027
+    letters = task(gold="0", options="letters")
+    assert set(scored(letters, parrot, tmp_path).values["accuracy"]) == {1.0} and "\nB. B" not in parrot.seen[-1]
+    write_jsonl(tmp_path / "rows.jsonl", [{"id": "many", "question": "?", "choices": [str(n) for n in range(27)]}])
+    with pytest.raises(UserError, match="27 options"):
+        scored(task(gold="0"), parrot, tmp_path)
 
 
 def test_an_answer_is_scored_by_every_metric_asked_for(folder: Path) -> None:
@@ -167,8 +187,8 @@ def test_a_judge_learns_from_labels_and_reports_its_accuracy(tmp_path: Path) -> 
                                test="labels.jsonl"), tmp_path)
     assert judge.measured["accuracy"]["mean"] > 0.95 and judge.measured["majority"] == pytest.approx(2 / 3)
     assert judge.measured["accuracy"]["n"] == 30 and judge.measured["other_source"]["labels"] == 120
-    low, high = judge.probabilities(["you are kind", "an idiot you are"], [{}, {}])
-    assert low < 0.5 < high
+    low, high, nothing = judge.probabilities(["you are kind", "an idiot you are", " "], [{}, {}, {}])
+    assert low < 0.5 < high and low < nothing < high  # of an empty answer: how often the label is there at all
     noise = [{**row, "bad": hash_free(row["id"])} for row in rows]
     write_jsonl(tmp_path / "noise.jsonl", noise)
     lost = TrainedJudge(Judge(name="bad", files=("noise.jsonl",), text="{{ text }}", label="bad"), tmp_path)
@@ -265,6 +285,23 @@ def test_long_texts_lose_their_beginning_and_are_counted(models: dict[str, Path]
         assert len(model.write(["word " * 600], Sampling(temperature=0.0, max_tokens=4), 0)) == 1 and model.cut == 2
 
 
+def test_each_token_of_a_text_longer_than_the_context_counts_once(models: dict[str, Path]) -> None:
+    model = LocalExaminee(models["sft"], "sft", "plain")
+    text = "the cat and the dog " * 60
+    tokens = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert 2 * model.length < len(tokens)
+    first = model._plain_pair("", "the")[0]
+    nats, whole = 0.0, [*first, *tokens]
+    for start in range(0, len(tokens), model.length):
+        end = min(start + model.length, len(tokens))
+        begin = max(0, end - model.length)
+        with torch.no_grad():
+            logits = model.model(torch.tensor([whole[begin:end]])).logits[0].log_softmax(-1)
+        nats += sum(float(logits[place - begin, tokens[place]]) for place in range(start, end))
+    assert model.likelihoods([("", text)])[0][0] == pytest.approx(nats, rel=1e-4) and model.cut == 0
+    assert windows([0], [1, 2, 3, 4, 5, 6, 7], 3) == [([0], [1, 2, 3]), ([3], [4, 5, 6]), ([4, 5, 6], [7])]
+
+
 @pytest.mark.parametrize("delimiter", ["", " "])
 def test_a_continuation_always_has_tokens_and_joins_the_context(models: dict[str, Path], delimiter: str) -> None:
     """Also where the two would make one token together, as t and he do in English."""
@@ -312,13 +349,14 @@ def test_the_command_examines_models_on_a_users_own_suite(own: Path, models: dic
 
 
 class Chat(BaseHTTPRequestHandler):
-    """A server that says B to every question."""
+    """A server that says yes to every question, and 3 where it has no choice."""
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(200)
         self.end_headers()
-        said = "B" if "Answer with the letter" in asked["messages"][-1]["content"] else "It is 3."
+        text = asked["messages"][-1]["content"]
+        said = letter_before("yes", text) if "Answer with the letter" in text else "It is 3."
         self.wfile.write(json.dumps({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}).encode())
 
     def log_message(self, *given: Any) -> None:

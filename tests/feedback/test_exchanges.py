@@ -97,6 +97,10 @@ def test_thumbs_up_and_down_make_a_ranking_together(store: Store) -> None:
     assert [texts(one) for one in comparisons(store)] == [[["Nora."], ["Otto.", "Nobody."]]]
     assert [(one.labeler, one.response.text, one.up) for one in all_thumbs(store)] == [
         ("ann", "Nora.", True), ("bob", "Otto.", False), ("ann", "Otto.", False), ("ann", "Nobody.", False)]
+    assert give_thumb(store, "key", "ann", "one", 0, False) is None  # she likes none of them any more
+    assert not list(comparisons(store)), "what her thumbs said before counts no longer"
+    give_thumb(store, "key", "ann", "two", 0, True)
+    assert [texts(one) for one in comparisons(store)] == [[["Otto."], ["Nobody.", "Nora."]]]
 
 
 def test_only_who_asked_may_judge(store: Store) -> None:

@@ -73,6 +73,13 @@ def _ranked(labeler: str, ranking: list[list[int]], **fields: object) -> Compari
                       "person", **fields)
 
 
+def test_nobody_agrees_with_himself() -> None:
+    """Who said the same twice, as with thumbs and again in a ranking, is one labeler and not two who agree."""
+    twice = [_ranked("x", [[0], [1], [2]], seconds=1.0), _ranked("x", [[0], [1], [2]], seconds=2.0)]
+    assert agreement(twice).tau is None and agreement(twice).alpha is None
+    assert agreement([*twice, _ranked("y", [[2], [1], [0]])]).tau == -1
+
+
 def test_signs_of_single_rankings_by_hand() -> None:
     [sign] = position_signs([_ranked("x", [[2], [0], [1]], shown=[2, 0, 1])]).values()
     assert sign.tau == 1 and sign.z == pytest.approx(1 / tau_variance(3) ** 0.5) and sign.n == 1

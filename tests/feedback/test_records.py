@@ -16,7 +16,7 @@ from preceptor.data.sources import read_records
 from preceptor.feedback.audit import history
 from preceptor.feedback.formats import pairs, read_comparisons, write_comparisons
 from preceptor.feedback.place import is_store
-from preceptor.feedback.records import add_comparisons, add_items, comparisons, item_content, set_gold
+from preceptor.feedback.records import add_comparisons, add_items, comparisons, item_content, item_row, set_gold
 from preceptor.feedback.store import Store, open_store
 from preceptor.run.errors import UserError
 from tests.feedback.conftest import asked
@@ -110,8 +110,9 @@ def test_rankings_of_the_same_answers_in_another_order_meet_in_one_item(small_st
     add_comparisons(small_store, [one, other])
     assert list(comparisons(small_store, item=key)) == [one, other]
     assert set_gold(small_store, [other]) == 1
-    _, shown, item = item_content(small_store, key)
-    [[best], rest] = item["gold"]["ranking"]
+    _, shown = item_content(small_store, key)
+    with small_store.reading() as connection:
+        [[best], rest] = item_row(connection, key)["gold"]["ranking"]
     assert shown[best] == said[0] and len(rest) == 2
 
 

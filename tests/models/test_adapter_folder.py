@@ -58,6 +58,17 @@ def test_plain_peft_and_we_open_it_and_it_is_what_was_trained(family: str, tmp_p
     torch.testing.assert_close(merged(TOKENS).logits, model(TOKENS).logits, atol=1e-5, rtol=0)
 
 
+def test_a_folder_that_plain_peft_wrote_opens(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    save_model(network("llama"), word_tokenizer(), tmp_path / "base")
+    config = LoraConfig(r=2, target_modules=["q_proj", "up_proj"])
+    theirs = moved(get_peft_model(load_causal(tmp_path / "base"), config))
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = load_causal(tmp_path / "theirs")
+    torch.testing.assert_close(ours(TOKENS).logits, theirs(input_ids=TOKENS).logits, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(ours(TOKENS).logits, load_causal(tmp_path / "base")(TOKENS).logits, atol=1e-2)
+
+
 def test_unmerged_is_the_base_to_the_rounding_of_one_addition(tmp_path: Path) -> None:
     adapted(tmp_path)
     base = load_causal(tmp_path / "base").state_dict()

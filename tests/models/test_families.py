@@ -15,7 +15,7 @@ from preceptor.learn.language import language_loss
 from preceptor.learn.objectives import balanced_loss, masked_loss, written_loss
 from preceptor.models.attention import packs
 from preceptor.models.build import build
-from preceptor.models.causal import context_length, hidden_states
+from preceptor.models.causal import configured_length, context_length, hidden_states
 from preceptor.models.families import FAMILIES, KNOBS, chosen
 from preceptor.models.options import ArchitectureOptions, Name
 from preceptor.run.errors import UserError
@@ -302,3 +302,26 @@ def test_what_cannot_be_had_is_refused_with_what_can(knobs: dict[str, Any], said
     options = replace(ArchitectureOptions(width=32, layers=1), **knobs)
     with pytest.raises(UserError, match=said):
         chosen(options)
+
+
+@pytest.mark.parametrize("name", ["Roberta", "RobertaPreLayerNorm", "XLMRoberta", "XLMRobertaXL", "Camembert",
+                                  "Data2VecText", "IBert", "MPNet", "Xmod", "Bert"])
+def test_an_encoder_reads_as_many_tokens_as_its_configuration_states(name: str) -> None:
+    """Families whose positions begin behind the padding lose those before; one token more finds no position."""
+    import transformers
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        max_position_embeddings=12, pad_token_id=1, **({"languages": ["en"], "default_language": "en"}
+                                                       if name == "Xmod" else {}))
+    model = getattr(transformers, f"{name}Model")(config).eval()
+    length = configured_length(config)
+    assert length == (12 if name == "Bert" else 10)
+    model(input_ids=torch.full((1, length), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, length + 1), 5))
+
+
+def test_a_family_without_a_bound_reads_what_is_asked() -> None:
+    from transformers import T5Config, XLNetConfig
+    for config in (XLNetConfig(), T5Config()):
+        assert configured_length(config) == 2048 and configured_length(config, 33) == 33

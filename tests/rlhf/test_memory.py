@@ -9,7 +9,6 @@ import torch
 
 from preceptor.data.batches import Batch
 from preceptor.data.jsonl import write_jsonl
-from preceptor.learn import fit as loop
 from preceptor.models.adapters import add_lora
 from preceptor.models.causal import load_causal, save_model
 from preceptor.models.trunk import freeze_lower, share_trunk
@@ -29,6 +28,7 @@ from preceptor.rlhf.reading import answer_log_probs
 from preceptor.run.files import hash_path
 from preceptor.run.log import Log, read_log
 from preceptor.run.step import Step
+from tests.learn.interrupted import interrupted
 from tests.rlhf.tiny import tiny_batches, tiny_options, tiny_policy, tiny_prompts, tiny_value, train, word_tokenizer
 
 LAYERS, FROZEN = 3, 2
@@ -138,24 +138,13 @@ MEMORY = {
 
 
 @pytest.mark.parametrize("name", MEMORY)
-def test_a_run_that_is_stopped_ends_with_the_same_bits(name: str, tmp_path: Path, inputs: dict[str, Path],
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_stopped_ends_with_the_same_bits(name: str, tmp_path: Path, inputs: dict[str, Path]) -> None:
     options = {**MEMORY[name], "iterations": 2, "minibatches": 3, "checkpoint_every": 2}
     torch.manual_seed(1)
     stage.run(step(tmp_path / "whole", inputs, **options))
-    one_step, calls = loop.take_gradients, []
-
-    def stopping(*arguments: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 6:
-            raise InterruptedError
-        return one_step(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "take_gradients", stopping)
+    with interrupted(6):
         torch.manual_seed(1)
-        with pytest.raises(InterruptedError):
-            stage.run(step(tmp_path / "stopped", inputs, **options))
+        stage.run(step(tmp_path / "stopped", inputs, **options))
     torch.manual_seed(2)  # a fresh adapter begins elsewhere: the checkpoint must say where this one was
     stage.run(step(tmp_path / "stopped", inputs, **options))
     for model in ("model", "ema") if "ema" in options else ("model",):

@@ -18,6 +18,7 @@ from preceptor.run.step import Step
 from preceptor.sft import stage
 from preceptor.sft.options import SftOptions
 from preceptor.tokenizer.chat import encode_document, encode_prompt, load_tokenizer
+from tests.learn.interrupted import interrupted
 
 SHORT = {"epochs": 3, "rows": 1, "length": 32, "checkpoint_every": 4, "log_every": 1}
 
@@ -122,25 +123,14 @@ def test_rows_longer_than_the_context_are_refused(make_step: Callable[..., Step]
 
 
 def test_an_adapter_is_merged_into_every_epoch_and_resumes_to_the_same_bits(
-        make_step: Callable[..., Step], inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from preceptor.learn import fit as loop
+        make_step: Callable[..., Step], inputs: dict[str, Path]) -> None:
     options = SftOptions(**SHORT, adapter="lora", lora_rank=2, learning_rate=3e-2)
     whole, stopped = make_step("whole", inputs, options), make_step("stopped", inputs, options)
     torch.manual_seed(1)
     stage.run(whole)
-    one_step, calls = loop.take_gradients, []
-
-    def stopping(*arguments: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 6:
-            raise InterruptedError
-        return one_step(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "take_gradients", stopping)
+    with interrupted(6):
         torch.manual_seed(1)
-        with pytest.raises(InterruptedError):
-            stage.run(stopped)
+        stage.run(stopped)
     torch.manual_seed(2)
     stage.run(stopped)
     assert hash_path(stopped.folder / "model") == hash_path(whole.folder / "model")

@@ -13,8 +13,9 @@ from preceptor.generate.engine import Engine
 from preceptor.generate.local import LocalDecoder
 from preceptor.models import shared_base
 from preceptor.models.adapters import add_lora
-from preceptor.models.causal import load_causal, save_model
+from preceptor.models.causal import context_length, load_causal, save_model
 from preceptor.models.soft_prompt import add_soft_prompt
+from preceptor.run.files import read_json, write_json
 from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.web.options import ServeOptions
 from preceptor.web.served import load
@@ -79,3 +80,6 @@ def test_a_base_that_was_written_anew_is_loaded_anew(folders: dict[str, Path]) -
     again = shared_base.load_shared(folders["law"])
     assert not torch.equal(again.get_input_embeddings().weight, first.get_input_embeddings().weight)
     assert isinstance(again, nn.Module) and again.shared_base is not first
+    config = read_json(folders["base"] / "config.json")
+    write_json(folders["base"] / "config.json", config | {"max_position_embeddings": 17})
+    assert context_length(shared_base.load_shared(folders["base"])) == 17

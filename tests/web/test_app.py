@@ -5,6 +5,7 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
+import sqlalchemy as sql
 from fastapi.testclient import TestClient
 
 from preceptor.feedback.accounts import accept, invite, knows_token, open_session, session_of
@@ -218,3 +219,12 @@ def test_pages_speak_the_language_that_the_browser_asks_for(sign_in: SignIn, lan
     for path in [page for pages in GET.values() for page in pages if page != "/rounds/progress"]:  # a part of a page
         page = ann.client.get(path)
         assert page.status_code == 200 and ("排" in page.text or "标" in page.text) == (language == "zh"), path
+
+
+def test_a_ranking_and_the_page_behind_it_take_few_statements(sign_in: SignIn, store: Store) -> None:
+    """What a crowd waits for is the number of round trips; five of these are BEGIN, which PostgreSQL needs twice."""
+    ann = sign_in("Ann", "labeler")
+    item, said = _item(ann), []
+    sql.event.listen(store.engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+    assert ann.send(f"/api/items/{item}/ranking", {"ranking": [[0, 1, 2, 3]]}).status_code == 200
+    assert len(said) <= 20, said

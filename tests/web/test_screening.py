@@ -49,7 +49,7 @@ def _answer(person: Person, *, rightly: bool) -> None:
 
 def _order(person: Person, item: str) -> list[int]:
     """The item's answers as `_gold` made them; the store keeps them by their keys."""
-    _, responses, _ = item_content(person.client.app.state.room.store, item)
+    _, responses = item_content(person.client.app.state.room.store, item)
     return sorted(range(4), key=lambda index: int(responses[index].model.rsplit("-", 1)[1]))
 
 

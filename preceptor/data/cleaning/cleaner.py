@@ -34,7 +34,7 @@ class Cleaner:
         text = self._changed(document.text, decision)
         if decision.drop is None:
             text = self._judged(text, decision)
-        decision.excerpt = (text or document.text)[:EXCERPT]
+        decision.excerpt = text[:EXCERPT] or decision.excerpt
         if decision.drop is not None:
             return None, decision
         if self.options.duplicates.on:
@@ -45,12 +45,13 @@ class Cleaner:
         """Repair, masks and lines: rules that change a text, or drop what they leave nothing of."""
         options = self.options
         if options.repair.on:
-            text, changes = repaired(text)
+            text, changes = repaired(text, self._shown)
             decision.changes += changes
             decision.drop = broken(text, options.repair)
         if options.personal.on:
             text, changes = masked(text, options.personal)
             decision.changes += changes
+        decision.excerpt = text[:EXCERPT]
         if options.boilerplate.on:
             before = text
             text, changes = without_boilerplate(before, options.boilerplate)
@@ -59,6 +60,10 @@ class Cleaner:
         if not text.strip():
             decision.drop = decision.drop or Drop("repair: empty", 0, 0)
         return text
+
+    def _shown(self, text: str) -> str:
+        """What decisions may show of a text: no personal data that is to be masked."""
+        return masked(text, self.options.personal)[0] if self.options.personal.on else text
 
     def _judged(self, text: str, decision: Decision) -> str:
         """Rules that say whether the text stays, then those that compare it with others."""

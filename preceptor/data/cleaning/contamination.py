@@ -17,38 +17,65 @@ from preceptor.run.errors import UserError
 
 
 class EvaluationIndex:
-    """The runs of words of evaluation records, and in which record each is."""
+    """The runs of words of evaluation records, and in which record each is.
+
+    Raises:
+        UserError: `against` names no records, or none of their texts is as long as a run.
+    """
 
     def __init__(self, options: ContaminationOptions) -> None:
         self.options = options
         self._records: dict[int, str] = {}
-        for file in _files(options.against):
+        self._lengths: set[int] = set()  # of the runs that are in the index
+        for file in evaluation_files(options):
             for number, row in read_rows(file):
                 name = f"{file.name.partition('.')[0]}:{row.get('id', number)}"
                 for text in _texts(row):
-                    for run in self._runs(text):
-                        self._records.setdefault(run, name)
+                    self._add(text, name)
+        if not self._records:
+            raise UserError(f"No text in {', '.join(options.against)} has {options.words} words, or "
+                            f"{options.characters} Chinese characters: nothing could be found.",
+                            "Set contamination.words and contamination.characters to less, or on=false.")
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def contaminated(self, text: str) -> Drop | None:
-        """Whether a text shares a run; the score is how many, the neighbour the first record."""
-        found = [self._records[run] for run in self._runs(text) if run in self._records]
-        return Drop("contamination: evaluation set", len(found), 0, found[0]) if found else None
-
-    def _runs(self, text: str) -> Iterator[int]:
-        words = [word.lower() for word in split_words(text) if has_letter(word)]
+    def _add(self, text: str, name: str) -> None:
+        words = _words(text)
         chinese = sum(bool(HAN.match(word)) for word in words) * 2 > len(words)
         length = self.options.characters if chinese else self.options.words
-        for first in range(len(words) - length + 1):
-            run = "\x1f".join(words[first:first + length])
-            yield int.from_bytes(blake2b(run.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+        for run in _runs(words, length):
+            self._records.setdefault(run, name)
+            self._lengths.add(length)
+
+    def contaminated(self, text: str) -> Drop | None:
+        """Whether a text shares a run; the score is how many, the neighbour the first record. Runs of both lengths are
+        looked for, for a page in one language may quote a question in another."""
+        words = _words(text)
+        found = [self._records[run] for length in sorted(self._lengths) for run in _runs(words, length)
+                 if run in self._records]
+        return Drop("contamination: evaluation set", len(found), 0, found[0]) if found else None
 
 
-def _files(against: tuple[str, ...]) -> list[Path]:
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in split_words(text) if has_letter(word)]
+
+
+def _runs(words: list[str], length: int) -> Iterator[int]:
+    """Hashes of the runs of so many words."""
+    for first in range(len(words) - length + 1):
+        run = "\x1f".join(words[first:first + length])
+        yield int.from_bytes(blake2b(run.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def evaluation_files(options: ContaminationOptions) -> list[Path]:
+    """The files of records that `against` names, where it is on.
+
+    Raises:
+        UserError: a name leads to none.
+    """
     files = []
-    for name in against:
+    for name in options.against if options.on else ():
         path = Path(name)
         found = sorted(path.rglob("*.jsonl*")) if path.is_dir() else [path]
         if not found or not found[0].is_file():

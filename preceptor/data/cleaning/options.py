@@ -106,7 +106,11 @@ class RepetitionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class C4Options:
-    """C4's rules: lines that are no sentences go, then pages that are no prose."""
+    """C4's rules: lines that are no sentences go, then pages that are no prose.
+
+    The two counts are those that the article printed, and datatrove's; its authors' code, and later versions of the
+    article (arXiv 1910.10683), have lines of at least 5 words and pages of at least 3 sentences.
+    """
 
     on: bool = False
     """Whether this family works. Off unless asked for: it takes headings, verse and dialogue out of clean books."""

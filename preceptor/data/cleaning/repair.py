@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from preceptor.data.cleaning.options import RepairOptions
 from preceptor.data.cleaning.verdict import Change, Drop, first_over
@@ -13,8 +14,11 @@ SPACES = re.compile(r"[^\S\n]+(?=\n|$)")
 BLANK_LINES = re.compile(r"\n{3,}")
 
 
-def repaired(text: str) -> tuple[str, list[Change]]:
-    """The text as it was meant, composed (NFC), without invisible characters and runs of blank lines."""
+def repaired(text: str, shown: Callable[[str], str] = str) -> tuple[str, list[Change]]:
+    """The text as it was meant, composed (NFC), without invisible characters and runs of blank lines.
+
+    `shown` makes of a text what its changes may show, such as one without personal data.
+    """
     import ftfy
     changes = []
     mended = text
@@ -22,7 +26,7 @@ def repaired(text: str) -> tuple[str, list[Change]]:
         mended = ftfy.fix_text(text, unescape_html="auto", uncurl_quotes=False, fix_character_width=False,
                                fix_latin_ligatures=False, normalization=None, remove_control_chars=False)
     if mended != text:
-        changes.append(Change("repair: encoding", 1, *_difference(text, mended)))
+        changes.append(Change("repair: encoding", 1, *_difference(shown(text), shown(mended))))
     text, count = CONTROL.subn("", mended)
     if count:
         changes.append(Change("repair: invisible characters", count))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.data.cleaning.cleaner import Cleaner
+from preceptor.data.cleaning.contamination import evaluation_files
 from preceptor.data.cleaning.options import CleaningOptions
 from preceptor.data.jsonl import read_rows, write_jsonl
 from preceptor.data.reading.corpus import Cursor, Found, fingerprint, read_corpus
@@ -37,7 +38,8 @@ def clean_corpus(sources: Sequence[str | Path], out: Path, reading: ReadingOptio
         UserError: a source does not exist, or `out` holds the result of other sources or options.
     """
     files = expand(sources)
-    _claim(out, {"files": fingerprint(files), "reading": asdict(reading), "cleaning": asdict(cleaning)})
+    read_too = evaluation_files(cleaning.contamination)
+    _claim(out, {"files": fingerprint([*files, *read_too]), "reading": asdict(reading), "cleaning": asdict(cleaning)})
     cleaner = Cleaner(cleaning)
     shards, cursor = _remembered(out, cleaner)
     kept: list[Document] = []
@@ -80,10 +82,10 @@ def _remembered(out: Path, cleaner: Cleaner) -> tuple[int, Cursor]:
     paths = sorted((out / "decisions").glob("[0-9]*.jsonl"))
     for path in paths:
         rows = [row for _, row in read_rows(path)]
-        keys = {row["id"]: row["key"] for row in rows if "id" in row}
-        for _, row in read_rows(out / "documents" / path.name):
+        kept = [row for row in rows if "id" in row and "dropped" not in row]  # in the order of the documents: files
+        for row, (_, document) in zip(kept, read_rows(out / "documents" / path.name), strict=True):  # may share names
             if cleaner.options.duplicates.on:
-                cleaner.memory.remember(row["id"], row["text"], keys[row["id"]])
+                cleaner.memory.remember(document["id"], document["text"], row["key"])
         cursor = Cursor(*rows[-1]["cursor"])
     return len(paths), cursor
 

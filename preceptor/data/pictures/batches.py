@@ -2,7 +2,8 @@
 
 Tensors of B rows, each a picture with its text of at most T tokens:
 
-    pixels    float32 (B, 3, H, W) in [-1, 1]
+    pixels    float32 (B, 3, H, W) in [-1, 1]; with `several` pictures in a row (B, P, 3, H, W), where a row with fewer
+              than P has zeros behind its own
     tokens, targets, positions, segments    (B, T), as in data/batches.py; segments are 1 for text and 0 for padding
     concepts  int64 (B,): pictures and texts of equal number belong together
     wordings  int64 (B,): rows of equal number have the same text
@@ -14,47 +15,41 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
+from torch import Tensor
 
-from preceptor.data.batches import Batch, Example, collate
+from preceptor.data.batches import Batch, Example, Numbered, collate
 from preceptor.data.pictures.augment import Augmentation, augmented
 from preceptor.data.pictures.store import Pictures
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A picture, by its number, and a text about it; pairs of equal `concept` show the same, of equal `wording` say so.
-    """
+    """A picture, by its number, or several, and a text about it; pairs of equal `concept` show the same, of equal
+    `wording` say so."""
 
-    picture: int
+    pictures: tuple[int, ...]
     text: Example
     concept: int
     wording: int
 
 
-class PictureBatches:
+class PictureBatches(Numbered):
     """Batches of `rows` pairs in an order drawn anew for every epoch; the last batch of an epoch is filled up from the
     next one's front, so that all batches have as many rows: a loss of pairs depends on how many there are."""
 
     def __init__(self, pictures: Pictures, pairs: Sequence[Pair], *, rows: int, steps: int, seed: int, pad: int,
-                 augmentation: Augmentation | None = None) -> None:
+                 augmentation: Augmentation | None = None, several: bool = False) -> None:
+        super().__init__()
         self.pictures, self.pairs, self.rows, self.total = pictures, pairs, min(rows, len(pairs)), steps
-        self.seed, self.pad, self.augmentation = seed, pad, augmentation
-        self.number = 0
-        self.skipped: list[range] = []
+        self.seed, self.pad, self.augmentation, self.several = seed, pad, augmentation, several
         self._orders: dict[int, list[int]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
         self._ahead: tuple[int, Future[Batch]] | None = None
 
-    def __iter__(self) -> Self:
-        return self
-
     def __next__(self) -> Batch:
-        while any(self.number in span for span in self.skipped):
-            self.number += 1
-        number = self.number
+        number = self.due()
         made, ahead = self._ahead or (-1, None)
         batch = ahead.result() if made == number else self._make(number)
         self.number += 1
@@ -66,9 +61,11 @@ class PictureBatches:
         places = range(number * self.rows, (number + 1) * self.rows)
         chosen = [self.pairs[self._order(place // len(self.pairs))[place % len(self.pairs)]] for place in places]
         text = collate([[pair.text] for pair in chosen], self.pad)
-        pixels = self.pictures.take([pair.picture for pair in chosen])
+        pixels = self.pictures.take([number for pair in chosen for number in pair.pictures])
         if self.augmentation:
             pixels = augmented(pixels, self.augmentation, self._generator(f"batch {number}"))
+        if self.several:
+            pixels = _by_row(pixels, [len(pair.pictures) for pair in chosen])
         tensors = text.tensors | {"pixels": pixels, "concepts": torch.tensor([pair.concept for pair in chosen]),
                                   "wordings": torch.tensor([pair.wording for pair in chosen])}
         return Batch(tensors, [1] * len(chosen), text.documents)
@@ -83,12 +80,10 @@ class PictureBatches:
         digest = hashlib.sha256(f"{self.seed}/{what}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
 
-    def state(self) -> dict[str, Any]:
-        return {"number": self.number, "skipped": [[span.start, span.stop] for span in self.skipped]}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.number = state["number"]
-        self.skipped = [range(start, stop) for start, stop in state["skipped"]]
-
-    def skip(self, span: range) -> None:
-        self.skipped.append(span)
+def _by_row(pixels_PCHW: Tensor, counts_B: list[int]) -> Tensor:
+    """Pictures of rows one after the other as (B, most, 3, H, W)."""
+    there = torch.arange(max(counts_B)) < torch.tensor(counts_B)[:, None]
+    apart = pixels_PCHW.new_zeros(*there.shape, *pixels_PCHW.shape[1:])
+    apart[there] = pixels_PCHW
+    return apart

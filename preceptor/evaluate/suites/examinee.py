@@ -1,5 +1,6 @@
 """Who is examined: a model folder, asked in plain text or as a chat, or a server with OpenAI's chat API."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,7 +51,11 @@ class Examinee(Protocol):
 
 
 class LocalExaminee:
-    """A model folder. `form` is "chat" (the prompt is a user's message), or "plain" (the model goes on with it)."""
+    """A model folder. `form` is "chat" (the prompt is a user's message), or "plain" (the model goes on with it).
+
+    A continuation that does not fit behind its context takes the end of that; a text that is longer than the context is
+    read in windows, so that each of its tokens counts.
+    """
 
     reads = True
 
@@ -65,8 +70,12 @@ class LocalExaminee:
 
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
         encode = self._chat_pair if self.form == "chat" else self._plain_pair
-        return continuation_likelihoods(self.model, [self._cut(*encode(*pair)) for pair in pairs],
-                                        self.tokenizer.pad_token_id, self.rows)
+        parts = [[self._cut(*encode(*pair))] if pair[0].strip() else windows(*encode(*pair), self.length)
+                 for pair in pairs]
+        found = iter(continuation_likelihoods(self.model, [part for some in parts for part in some],
+                                              self.tokenizer.pad_token_id, self.rows))
+        read = [[next(found) for _ in some] for some in parts]
+        return [(math.fsum(nats for nats, _ in some), all(greedy for _, greedy in some)) for some in read]
 
     def write(self, prompts: Sequence[str], sampling: Sampling, seed: int) -> list[str]:
         before = self.decoder.truncated
@@ -135,6 +144,18 @@ class ServerExaminee:
 
     def fits(self, text: str, room: int) -> bool:
         return True
+
+
+def windows(before: Sequence[int], after: Sequence[int], length: int) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """A text behind the one token `before` as pairs of context and continuation that take at most `length` positions.
+
+    Every token is in one continuation. All but the last window follow one token, the last as many as there is room
+    for, as in lm-evaluation-harness.
+    """
+    whole = [*before, *after]
+    ends = [min(start + length, len(after)) for start in range(0, len(after), length)]
+    return [(whole[max(0, end - length):start + 1], after[start:end])
+            for start, end in zip(range(0, len(after), length), ends)] or [(before, after)]
 
 
 def _asking(text: str) -> Prompt:

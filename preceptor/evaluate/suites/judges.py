@@ -85,7 +85,7 @@ class TrainedJudge:
         for text, row in zip(texts, rows, strict=True):
             buckets = sorted(hashed(text))
             columns += buckets
-            values += [1 / math.sqrt(len(buckets))] * len(buckets)
+            values += [1 / math.sqrt(len(buckets) or 1)] * len(buckets)  # an answer may be empty
             if self._references:
                 columns += range(BUCKETS, BUCKETS + LIKENESS)
                 values += self._likeness(row)

@@ -10,6 +10,7 @@
 """
 
 import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,15 +74,38 @@ def choice(task: Task, arm: Arm, model: Examinee, judges: Judges, seed: int) -> 
 
 def _by_letter(task: Task, arm: Arm, model: Examinee, seed: int) -> Scored:
     """A choice for a model that gives no likelihoods: options are lettered, and the letter of the answer counts."""
+    orders = [lettered(item, seed) for item in arm.items]
     prompts = []
-    for item in arm.items:
-        listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options))
-        prompts.append(f"{item.asked()}\n{listed}\n{ASKED_BY_LETTER[task.language]}")
+    for item, order in zip(arm.items, orders, strict=True):
+        listed = [] if names_letters(item) else [f"{letter}. {item.options[index]}"
+                                                 for letter, index in zip(LETTERS, order)]
+        prompts.append("\n".join([item.asked(), *listed, ASKED_BY_LETTER[task.language]]))
     said = model.write(prompts, Sampling(temperature=0.0, max_tokens=16), seed)
-    picked = [letter_of(answer, len(item.options)) for answer, item in zip(said, arm.items, strict=True)]
-    right = [float(index in right_options(item)) for index, item in zip(picked, arm.items, strict=True)]
-    return Scored({"accuracy": right}, {"unread": sum(index is None for index in picked)}, said,
+    picked = [letter_of(answer, len(order)) for answer, order in zip(said, orders, strict=True)]
+    right = [float(place is not None and order[place] in right_options(item))
+             for place, order, item in zip(picked, orders, arm.items, strict=True)]
+    return Scored({"accuracy": right}, {"unread": sum(place is None for place in picked)}, said,
                   ["asked by letter: a chat server gives no likelihoods"])
+
+
+def lettered(item: Item, seed: int) -> list[int]:
+    """The options in the order in which they get letters: drawn for each item, because many files have the right ones
+    first, and a model that always says A would know them all. Options that are letters keep theirs.
+
+    Raises:
+        UserError: there are more options than letters.
+    """
+    count = len(item.options)
+    if count > len(LETTERS):
+        raise UserError(f"'{item.id}' has {count} options, and there are {len(LETTERS)} letters to ask a server by.",
+                        "Examine a model folder, or leave such rows out with the task's `where`.")
+    return list(range(count)) if names_letters(item) else random.Random(f"letters/{seed}/{item.id}").sample(
+        range(count), count)
+
+
+def names_letters(item: Item) -> bool:
+    """Whether the options are the letters A, B, ... of a list that stands in the prompt."""
+    return item.options == tuple(LETTERS[:len(item.options)])
 
 
 def letter_of(answer: str, count: int) -> int | None:

@@ -1,13 +1,17 @@
 """Rules that change text: what they mend, mask and take out, and what they leave alone."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.data.cleaning.boilerplate import mostly_boilerplate, without_boilerplate
-from preceptor.data.cleaning.options import BoilerplateOptions, PersonalOptions, RepairOptions
+from preceptor.data.cleaning.cleaner import Cleaner
+from preceptor.data.cleaning.options import BoilerplateOptions, CleaningOptions, PersonalOptions, RepairOptions
 from preceptor.data.cleaning.personal import is_card, is_identity, masked
 from preceptor.data.cleaning.repair import broken, repaired
+from preceptor.data.records import Document
 
 
 @pytest.mark.parametrize(("broken_text", "meant"), [
@@ -71,6 +75,14 @@ def test_check_digits_catch_every_single_wrong_digit() -> None:
     for place in range(1, 16):
         for digit in set("0123456789") - {card[place]}:
             assert not is_card(card[:place] + digit + card[place + 1:])
+
+
+@pytest.mark.parametrize("text", ["Follow us on nora.bee@example.org", "The cafÃ© of nora.bee@example.org is open."])
+def test_no_decision_shows_personal_data(text: str) -> None:
+    """Neither where nothing of a text is left, nor beside what its encoding was mended to."""
+    _, decision = Cleaner(CleaningOptions()).clean(Document(text, "a", "s"))
+    row = decision.to_dict()
+    assert row["changes"] and "nora" not in json.dumps(row) and "<email>" in json.dumps(row)
 
 
 def test_boilerplate_goes_and_prose_that_names_it_stays() -> None:

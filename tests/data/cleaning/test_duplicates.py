@@ -119,6 +119,12 @@ def test_contamination_names_the_record_and_counts_runs(tmp_path: Path) -> None:
     said = "他说：小明有三个苹果；小红比小明多两个苹果。请问他们两个人一共有多少个苹果？"
     assert index.contaminated(said).neighbour == "quiz:q1"
     assert index.contaminated(" ".join(question.split()[:12])) is None
+    around = "The riddle of the week was hard. Nobody knew, and so we asked the teacher of the other school. " * 3
+    assert index.contaminated(around + said).neighbour == "quiz:q1"  # a quotation in the other language
+    assert index.contaminated(f"有人问过这样一个问题：{question}？然后他就走了，谁也没有回答他。" + chinese[:20] * 9)
+    write_jsonl(tmp_path / "short" / "a.jsonl", [{"id": "s1", "question": "Who keeps bees?"}])
+    with pytest.raises(UserError, match="nothing could be found"):
+        EvaluationIndex(ContaminationOptions(against=(str(tmp_path / "short"),)))
     with pytest.raises(UserError, match="no evaluation records"):
         EvaluationIndex(ContaminationOptions(against=(str(tmp_path / "none"),)))
 
@@ -151,6 +157,38 @@ def test_a_run_that_is_killed_anywhere_goes_on_to_the_same_bytes(tmp_path: Path,
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
     with pytest.raises(UserError, match="other sources or options"):
         clean_corpus([source], tmp_path / "killed", ReadingOptions(), CleaningOptions())
+
+
+def test_documents_of_one_name_are_told_apart_when_a_run_goes_on(tmp_path: Path, monkeypatch) -> None:
+    """Files of different folders may share a name; what one of them was keyed by must not become another's key."""
+    monkeypatch.setattr("preceptor.data.cleaning.run.SHARD", 3)
+    first, second = (_prose(random.Random(seed), False, 12) for seed in (1, 2))
+    shared = "The keeper of bees went home. She lit the old lamp again. Nobody in the town saw her. "
+    rows = [Document(shared + first, "page", "a"), Document(shared + second, "page", "b"),
+            Document(shared + first, "page", "c"), Document(shared + second, "last", "d")]
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    clean_corpus([tmp_path / "in.jsonl"], tmp_path / "whole", ReadingOptions(), ONLY_DUPLICATES)
+
+    def killer(shards: int, files: int, all_files: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        clean_corpus([tmp_path / "in.jsonl"], tmp_path / "killed", ReadingOptions(), ONLY_DUPLICATES, killer)
+    clean_corpus([tmp_path / "in.jsonl"], tmp_path / "killed", ReadingOptions(), ONLY_DUPLICATES)
+    fates = [[row.get("dropped", {}).get("rule") for row in decisions(tmp_path / name) if "id" in row]
+             for name in ("whole", "killed")]
+    assert fates[0] == fates[1] == [None, None, "duplicate: exact", "duplicate: exact"]
+
+
+def test_other_evaluation_records_are_another_run(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "in.jsonl", _documents(5, 6, 0)[0])
+    write_jsonl(tmp_path / "quiz.jsonl", [{"id": "q", "question": _prose(random.Random(1), False, 9)}])
+    options = CleaningOptions(contamination=ContaminationOptions(against=(str(tmp_path / "quiz.jsonl"),)))
+    clean_corpus([tmp_path / "in.jsonl"], tmp_path / "out", ReadingOptions(), options)
+    clean_corpus([tmp_path / "in.jsonl"], tmp_path / "out", ReadingOptions(), options)
+    write_jsonl(tmp_path / "quiz.jsonl", [{"id": "q", "question": _prose(random.Random(2), False, 10)}])
+    with pytest.raises(UserError, match="other sources or options"):
+        clean_corpus([tmp_path / "in.jsonl"], tmp_path / "out", ReadingOptions(), options)
 
 
 def test_every_document_is_accounted_for_and_kept_ones_are_what_was_said(tmp_path: Path) -> None:
