@@ -26,10 +26,13 @@ from preceptor.run.files import read_json, write_json, write_text
 from preceptor.run.log import read_log
 
 SHAPE = {"width": 96, "layers": 3, "heads": 4, "patch": 8, "text_length": 24, "rows": 64, "learning_rate": 1e-3}
+PAIRS = {"limit": 100}  # pictures of a split that are scored where every pair of picture and text is a pass
 ROWS: dict[str, dict[str, Any]] = {
-    "clip": {}, "siglip": {}, "llip": {"mixture": 8},
+    "clip": {}, "siglip": {}, "llip": {"mixture": 8}, "coca": {}, "visualbert": {"see": PAIRS},
+    "vilbert": {"quantizer": True, "see": PAIRS}, "flava": {"quantizer": True}, "maskvlm": {"see": PAIRS}, "mib": {},
 }
-"""The options of each row beside SHAPE; an option `needs` names what it takes from other rows, as `{input: row}`."""
+"""The options of each row beside SHAPE; an option `needs` names what it takes from other rows, as `{input: row}`,
+`quantizer` says that it learns from an image tokenizer, `see` has options of the step that scores it."""
 
 
 def main() -> None:
@@ -90,22 +93,33 @@ def row(out: Path, name: str, sources: dict[str, dict[str, str]], steps: int, se
     for source, folders in sources.items():
         given = dict(ROWS[name])
         others = {key: str(out / f"{other}-{source}" / "00-trained") for key, other in given.pop("needs", {}).items()}
+        seen = given.pop("see", {})
         shape = SHAPE | ({"patch": 4} if source == "emoji" else {}) | {"system": name, "steps": steps} | given
+        if shape.pop("quantizer", False):
+            others["quantizer"] = image_tokenizer(out, source, folders, steps, shape["patch"], seed)
         place = out / f"{name}-{source}"
         folder = run(place, seed, [
             {"name": "trained", "stage": "vision", "options": shape,
              "needs": {"pictures": folders["pictures"], "tokenizer": folders["tokenizer"], **others}},
-            {"name": "seen", "stage": "see", "needs": {"model": "trained", "pictures": folders["pictures"]}}])
+            {"name": "seen", "stage": "see", "needs": {"model": "trained", "pictures": folders["pictures"]},
+             "options": seen}])
         scores, manifest = read_json(Path(folder["seen"]) / "scores.json"), read_json(place / "run.json")
         if source == "book":
-            seen = scores["test"]["en"]["retrieval"]
-            figures |= {"score_auc": seen["seen"]["score_auc"], "blind": seen["blind"]["score_auc"],
+            found = scores["test"]["en"]["retrieval"]
+            figures |= {"score_auc": found["seen"]["score_auc"], "blind": found["blind"]["score_auc"],
                         "word_order": scores["test"]["word_order"]["seen"]["text"]["mean"],
                         "minutes": manifest["steps"]["trained"]["wall_seconds"] / 60,
                         "parameters": read_log(place / "log.jsonl")["trained"][0]["plan"]["parameters"]}
         else:
             figures["zero_shot"] = scores["vendor"]["en"]["zero_shot"]["seen"]["top1"]["mean"]
     return figures
+
+
+def image_tokenizer(out: Path, source: str, folders: dict[str, str], steps: int, patch: int, seed: int) -> str:
+    """The folder of a VQ-VAE with a code for every patch, trained a quarter as long: what patches are called."""
+    return run(out / f"quantizer-{source}", seed, [
+        {"name": "trained", "stage": "vision", "needs": {key: folders[key] for key in ("pictures", "tokenizer")},
+         "options": {"system": "vq_vae", "halvings": patch.bit_length() - 1, "steps": -(-steps // 4)}}])["trained"]
 
 
 def run(folder: Path, seed: int, steps: list[dict[str, Any]]) -> dict[str, str]:

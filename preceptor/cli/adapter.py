@@ -24,7 +24,9 @@ def add_adapter_commands(commands: argparse._SubParsersAction) -> None:
 def _merge(options: argparse.Namespace) -> None:
     from preceptor.models.adapter_folder import adapter_base
     from preceptor.models.causal import save_model
+    from preceptor.run.files import refuse_to_replace
     from preceptor.tokenizer.chat import load_tokenizer
+    refuse_to_replace(options.to)
     if adapter_base(options.adapter) is None:
         raise UserError(f"'{options.adapter}' is not the folder of an adapter.",
                         "Give one, such as the adapter/ inside the model/ of a step with adapter: lora.")
@@ -40,8 +42,9 @@ def _unmerge(options: argparse.Namespace) -> None:
     from preceptor.models.adapter_folder import FOLDER, adapter_base, attach_adapter
     from preceptor.models.adapters import ordinary_weights
     from preceptor.models.causal import model_folder
-    from preceptor.run.files import replacing
+    from preceptor.run.files import refuse_to_replace, replacing
     from preceptor.tokenizer.chat import load_tokenizer
+    refuse_to_replace(options.to)
     source = model_folder(options.model)
     base = adapter_base(source / FOLDER)
     if base is None:
@@ -59,9 +62,17 @@ def _unmerge(options: argparse.Namespace) -> None:
 
 
 def _load(folder: Path) -> Any:
-    """A model folder as the class that wrote it."""
+    """A model folder as the class that wrote it.
+
+    Raises:
+        UserError: it says of no class what it is, as an adapter that `peft` wrote elsewhere.
+    """
     import transformers
 
     from preceptor.models.causal import load_network
-    config = transformers.AutoConfig.from_pretrained(folder)
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{folder}' cannot be loaded as a model: {str(error).splitlines()[0]}",
+                        "Of an adapter made elsewhere, put its base's config.json and tokenizer beside it.") from None
     return load_network(getattr(transformers, (config.architectures or ["AutoModelForCausalLM"])[0]), folder)

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from preceptor.cli.columns import side_by_side
 from preceptor.cli.opinions import RANKINGS, THUMBS, Opinions
+from preceptor.cli.policies import POLICIES, policies
 from preceptor.data.records import Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.models.causal import context_length, load_causal
 from preceptor.run.errors import UserError, nearest
-from preceptor.run.manifest import read_manifest, step_folder
 from preceptor.tokenizer.chat import fitting, load_tokenizer
 
-POLICIES = ("ppo_ptx", "ppo", "select", "sft", "base")  # the newest first
 COMPARED = ("base", "sft", "ppo_ptx")
 LONGEST_ANSWER = 256
 LIVELY = 0.7  # sampling temperature of two answers to choose from; greedy ones of one model would be the same
@@ -53,16 +52,7 @@ def chat(run: Path) -> None:
 
 def _policies(run: Path) -> dict[str, Path]:
     """The model folders of the policies that the run has made so far, the newest first."""
-    found = {}
-    steps = read_manifest(run)["steps"]
-    trained = [name for name in reversed(steps) if steps[name]["stage"] == "rlhf" and name not in POLICIES]
-    for name in (*trained, *POLICIES):
-        try:
-            folder = step_folder(run, name) / "model"
-        except UserError:  # this recipe has no such step, or has not come so far
-            continue
-        if folder.is_dir():
-            found[name] = folder
+    found = {name: folder / "model" for name, folder in policies(run).items()}
     if not found:
         raise UserError(f"There is no model to talk with in '{run}'.",
                         f"Give the folder of a run with a finished step {', '.join(POLICIES[:-1])} or {POLICIES[-1]}.")

@@ -6,6 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from preceptor.run.errors import UserError
+
 
 def add_compare(commands: argparse._SubParsersAction) -> None:
     """Both commands, without importing what they need."""
@@ -48,7 +50,7 @@ def _route(options: argparse.Namespace) -> None:
     from preceptor.understand.router import load_router
     disable_progress_bar()
     router, task = load_router(options.router)
-    lines = (read_plain(options.texts) if options.texts else sys.stdin.read()).split("\n")
+    lines = (read_plain(options.texts) if options.texts else _piped()).split("\n")
     texts = [line for line in lines if line.strip()]
     for part in in_parts(texts, 32):
         for text, one in zip(part, router.read(part)):
@@ -56,6 +58,14 @@ def _route(options: argparse.Namespace) -> None:
             print(json.dumps({"text": text, **task.shown(text, one.reading), "model": one.model, **sure},
                              ensure_ascii=False))
     say(f"{router.asked:,} of {len(texts):,} texts were passed on to {router.names[1]}")
+
+
+def _piped() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"What comes in is not UTF-8 text: {error.reason} at byte {error.start}.",
+                        "Convert it to UTF-8 first.") from None
 
 
 def say(line: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from preceptor.cli.policies import policies
 from preceptor.run.errors import UserError
 from preceptor.run.manifest import plain_name
 
@@ -81,7 +82,7 @@ def folders_of(models: list[str]) -> dict[str, Path]:
     """The folder of each name that clients use: NAME=FOLDER, else the step's or the folder's own.
 
     Raises:
-        UserError: there is no such folder, or two have one name.
+        UserError: there is no such folder, it is a run's and no step's, or two have one name.
     """
     found: dict[str, Path] = {}
     for model in models:
@@ -90,6 +91,11 @@ def folders_of(models: list[str]) -> dict[str, Path]:
         name = name or plain_name(path.resolve())
         if not path.is_dir():
             raise UserError(f"There is no folder '{folder}'.", "Give the folder of a step or of a model.")
+        if (path / "run.json").is_file():
+            newest = next(iter(policies(path).values()), None)
+            raise UserError(f"'{folder}' is the folder of a run, and a step of it is served.",
+                            f"Give the newest policy, '{newest}', or another step." if newest else
+                            "Give a step that has made a model, once there is one.")
         if name in found:
             raise UserError(f"Two models would be called '{name}'.", "Name one of them: NAME=FOLDER.")
         found[name] = path

@@ -24,12 +24,12 @@ def shrink(options: argparse.Namespace) -> None:
     Raises:
         UserError: bad input; or every candidate breaks the budget, with the figures that broke.
     """
-    _check_target(options.to)
+    from preceptor.run.files import read_json, refuse_to_replace, replacing
+    refuse_to_replace(options.to, SHIPPED)
     recipe = composed(options)
     from preceptor.recipe.runner import run_recipe
     from preceptor.report.page import build_report
     from preceptor.report.summary import write_summary
-    from preceptor.run.files import read_json, replacing
     from preceptor.run.manifest import read_manifest
     run_recipe(recipe, options.out)
     write_summary(options.out)
@@ -45,13 +45,6 @@ def shrink(options: argparse.Namespace) -> None:
         shipped = {"candidate": results["best"], **results["candidates"][results["best"]]}
         (temporary / SHIPPED).write_text(json.dumps(shipped, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(results) if options.json else f"Shipped: '{results['best']}' in {options.to}\nReport: {page}")
-
-
-def _check_target(folder: Path) -> None:
-    """Refuse to replace what this command did not ship, before work starts."""
-    if folder.exists() and not (folder / SHIPPED).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"'{folder}' exists and holds something that was not shipped by this command.",
-                        "Give --to a new folder.")
 
 
 def broken(results: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from preceptor.models.reward_model import score_answers
 from preceptor.models.scalar import load_scalar, offset
 from preceptor.models.soft_prompt import refuse_soft_prompt
 from preceptor.run.errors import UserError
-from preceptor.run.files import replacing, write_json
+from preceptor.run.files import refuse_to_replace, replacing, write_json
 
 SAID = "export.json"
 TOLERANCE = 1e-4
@@ -33,8 +33,7 @@ def export(source: Path, folder: Path) -> dict[str, Any]:
         UserError: there is no model, its kind or family cannot be exported, the graph's numbers are not the model's, or
             `folder` holds something else.
     """
-    if folder.exists() and not (folder / SAID).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"'{folder}' exists and holds something that is no export.", "Give --to a new folder.")
+    refuse_to_replace(folder, SAID)
     source = model_folder(source)
     kind = kind_of(source)
     model = _LOADERS[kind](source).float().cpu().eval()

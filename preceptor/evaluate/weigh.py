@@ -4,6 +4,7 @@ Each model's figures are kept under `checkpoints/` as soon as they are there, so
 model that it was at; the runner removes that folder when the step is done.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def _verdict(broken: list[Any]) -> str:
 
 
 def _check(step: Step, budget: Mapping[str, float]) -> None:
-    """Refuse a limit on what would not be measured."""
+    """Refuse a limit on what would not be measured, and names that would mix two models' figures up."""
     judged = "village" in step.inputs or "reward" in step.inputs
     needed = {"repetition": ("prompts" in step.inputs, "prompts"), "score": ("suite" in step.inputs, "suite"),
               "win_rate": ("prompts" in step.inputs and judged, "prompts and either reward or village")}
@@ -99,6 +100,10 @@ def _check(step: Step, budget: Mapping[str, float]) -> None:
                             f"Give the step '{step.name}' {inputs}, or leave out the limit.")
     if not step.several("candidate"):
         raise UserError(f"Step '{step.name}' has no candidate.", "Name some as candidate_0, candidate_1, ...")
+    names = [ORIGINAL, *map(plain_name, step.several("candidate"))]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise UserError(f"Two models of step '{step.name}' would be called '{twice[0]}'.", "Rename a step or a folder.")
 
 
 def _read(step: Step) -> Questions:

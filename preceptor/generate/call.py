@@ -90,8 +90,8 @@ class RowCall:
 
     def _stopped(self) -> list[int]:
         """Rows that go on but have written one of their stop texts."""
-        return [row for row, number in self.batch.live_requests()
-                if self.decoder.stopped(self.requests[number], self.batch.written(row))]
+        return [row for row, number in self.batch.live_requests() if self.requests[number].sampling.stop
+                and self.decoder.stopped(self.requests[number], self.batch.written(row))]
 
     def finished(self) -> Iterator[tuple[int, Answer]]:
         """The answers that ended with the last token written, with the indices of their requests."""

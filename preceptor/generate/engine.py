@@ -21,7 +21,6 @@ from preceptor.generate.local import LocalDecoder, evaluating
 from preceptor.generate.processors import Shaper
 from preceptor.generate.watched import Watched, token_units
 from preceptor.metrics.watch import Loop, Unit
-from preceptor.run.errors import UserError
 
 APART = 4  # calls beside the shared batch at a time
 
@@ -34,8 +33,8 @@ class Full(Exception):
 class Job:
     """A request to these prompt tokens, and who is told: pieces of text if `streams`, then the answer or an error.
 
-    `tell` is called in the engine's thread, and must not block. An answer under a guard's policy is told in one piece:
-    any of it may be taken back.
+    `tell` is called in the engine's thread, and must neither block nor fail. An answer under a guard's policy is told
+    in one piece: any of it may be taken back.
     """
 
     request: Request
@@ -57,7 +56,10 @@ class Job:
 
 
 class Engine:
-    """Answers jobs until it is closed; `waiting` more than the decoder's rows are taken at most."""
+    """Answers jobs until it is closed; `waiting` more than the decoder's rows are taken at most.
+
+    However its thread ends, every job is told so: nobody waits for an answer that nobody writes.
+    """
 
     def __init__(self, decoder: LocalDecoder, waiting: int = 256) -> None:
         self.decoder, self.most = decoder, decoder.rows + waiting
@@ -105,11 +107,8 @@ class Engine:
         """Take no more jobs, answer none of those left, and end the thread."""
         with self._changed:
             self._closing = True
-            left, self._jobs = self._jobs, set()
             self._changed.notify()
         self._thread.join()
-        for job in left:
-            job.tell(Full())
 
     def _open(self) -> None:
         """An empty batch to share."""
@@ -118,16 +117,33 @@ class Engine:
         self._call = RowCall(self.decoder, [], [], self._writer, self.decoder.rows)
 
     def _work(self) -> None:
-        with evaluating(self.decoder.model, self.decoder.draft):
-            while self._turn():
-                self._advance_together()
-                self._advance_calls()  # a loop over jobs here would hold the last of them for ever
+        reason: Exception = Full()
+        try:
+            with evaluating(self.decoder.model, self.decoder.draft):
+                while self._turn():
+                    self._advance_together()
+                    self._advance_calls()  # a loop over jobs here would hold the last of them for ever
+        except Exception as error:  # a mistake of ours, which `alive` shows from now on
+            reason = error
+            raise
+        finally:
+            self._end_all(reason)
+
+    def _end_all(self, reason: Exception) -> None:
+        """Take no more jobs, and tell those that are left why."""
+        with self._changed:
+            self._closing = True
+            left, self._jobs = self._jobs, set()
+        for job in left:
+            job.tell(reason)
 
     def _turn(self) -> bool:
         """Wait for something to do, let jobs in and out; false when the engine closes."""
         with self._changed:
             while not (self._closing or self._arrived or self._together or self._apart or self._calls):
                 self._changed.wait()
+            if self._closing:
+                return False
             arrived = [job for job in self._arrived if job in self._jobs]
             self._arrived.clear()
             wanted = set(self._jobs)
@@ -141,7 +157,7 @@ class Engine:
             self._begin(job)
         while self._apart and len(self._calls) < APART:
             self._begin_apart(self._apart.popleft())
-        return not self._closing
+        return True
 
     def _begin(self, job: Job) -> None:
         try:
@@ -156,7 +172,7 @@ class Engine:
                 return
             self._number += 1
             self._shaper.add(self._number, request, prompt)
-        except UserError as error:
+        except Exception as error:  # whoever asked is told; the others go on
             self._end(job, error)
             return
         if job.guarded:
@@ -213,21 +229,20 @@ class Engine:
             self._advance_apart(job)
 
     def _advance_apart(self, job: Job) -> None:
-        call = self._calls[job]
+        call, loop = self._calls[job], None
         try:
             call.advance()
             finished = [answer for _, answer in call.finished()]
             written = [] if finished or not job.growing else call.written()
+            if finished and job.guarded:
+                watching = isinstance(call, RowCall) and isinstance(call.writer, Watched)
+                loop = call.writer.loops.get(0) if watching else seen(self._units, finished[0])
         except Exception as error:  # whoever asked is told; the others go on
             del self._calls[job]
             self._end(job, error)
             return
         if finished:
             del self._calls[job]
-            loop = None
-            if job.guarded:
-                watching = isinstance(call, RowCall) and isinstance(call.writer, Watched)
-                loop = call.writer.loops.get(0) if watching else seen(self._units, finished[0])
             self._written(job, finished[0], loop)
         else:
             self._say(job, written[job.read:])
@@ -236,7 +251,7 @@ class Engine:
         """An answer ended; under guard it may have to go on."""
         try:
             answer = job.guarded.took(self.decoder, added, loop) if job.guarded else added
-        except UserError as error:  # a prompt that was put differently may not fit the context
+        except Exception as error:  # a prompt that was put differently may not fit the context, nor the chat template
             self._end(job, error)
             return
         if answer is None:

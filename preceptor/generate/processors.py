@@ -72,16 +72,22 @@ def processed(logits_RV: Tensor, sampling: Sampling, past: Past) -> tuple[Tensor
     """The logits after all of the request's processors, and those that Mirostat, if it is on, saw before it.
 
     Raises:
-        UserError: they forbid every token.
+        UserError: they forbid every token, or make numbers of the model's that are none.
     """
-    logits_RV = before_mirostat_RV = logits_RV.float()
+    logits_RV = before_mirostat_RV = given_RV = logits_RV.float()
     for name in sampling.processors:
         if name == "mirostat_tau":
             before_mirostat_RV = logits_RV
         logits_RV = PROCESSORS[name](logits_RV, sampling, past)
-    if (logits_RV.amax(-1) == -torch.inf).any():
+    largest_R = logits_RV.amax(-1)
+    if largest_R.isfinite().all():
+        return logits_RV, before_mirostat_RV
+    if (largest_R == -torch.inf).any():
         raise UserError(f"Together {', '.join(sampling.processors)} leave no token that could come next.",
                         "Weaken one of them; a no_repeat_ngram_size of 1 forbids every word that was used.")
+    if given_RV.amax(-1).isfinite().all():  # else it is the model's fault, which `next_tokens` says
+        raise UserError(f"Together {', '.join(sampling.processors)} make logits larger than numbers can be.",
+                        "Weaken one of them.")
     return logits_RV, before_mirostat_RV
 
 

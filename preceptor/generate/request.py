@@ -156,10 +156,12 @@ RANGES = {
     "above 0, at most 1": ("top_p", "typical_p"),
     "from 0 to 1": ("min_p", "xtc_probability", "xtc_threshold"),
     "0 or more, below 1": ("epsilon_cutoff", "eta_cutoff", "penalty_alpha"),
+    "from -10 to 10": ("length_penalty",),
 }
+COLDEST = 1e-5  # of temperatures other than 0: what divides by less may leave the numbers that there are
 _HOLDS = {"0 or more": lambda x: x >= 0, "1 or more": lambda x: x >= 1, "above 0": lambda x: x > 0,
           "above 0, at most 1": lambda x: 0 < x <= 1, "from 0 to 1": lambda x: 0 <= x <= 1,
-          "0 or more, below 1": lambda x: 0 <= x < 1}
+          "0 or more, below 1": lambda x: 0 <= x < 1, "from -10 to 10": lambda x: -10 <= x <= 10}
 
 
 def _check_numbers(sampling: Sampling) -> None:
@@ -168,6 +170,9 @@ def _check_numbers(sampling: Sampling) -> None:
             value = getattr(sampling, name)
             if not (_HOLDS[wanted](value) and value < float("inf")):
                 raise UserError(f"Nothing can be written with {name} {value}.", f"{name} must be {wanted}.")
+    if 0 < sampling.temperature < COLDEST:
+        raise UserError(f"A temperature of {sampling.temperature} is neither 0 nor {COLDEST} or more.",
+                        "Give 0 to take the most likely token each time.")
 
 
 def _check_order(sampling: Sampling) -> None:

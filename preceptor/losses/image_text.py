@@ -28,10 +28,16 @@ def clip_sum(images_BD: Tensor, texts_BD: Tensor, scale: Tensor | float, positiv
     2004.11362): with one it is CLIP's loss, with n it can fall no lower than log n. `scale` s is the inverse
     temperature itself; bounding it (CLIP: 100) is for the model, since a bound in the loss would stop its gradient.
     """
-    logits_BB = _logits(images_BD, texts_BD, scale)
+    return softmax_sum(_logits(images_BD, texts_BD, scale), positives_BB)
+
+
+def softmax_sum(logits_BB: Tensor, positives_BB: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+    """CLIP's loss of logits that are there already, image i with text j. With a `smoothing` e, e of each share goes to
+    all that are in the batch alike, as in BLIP-2's code (0.1)."""
     targets_BB = _with_pairs(positives_BB, logits_BB, first=0).to(logits_BB.dtype)
-    of_images = functional.cross_entropy(logits_BB, targets_BB / targets_BB.sum(1, keepdim=True), reduction="sum")
-    of_texts = functional.cross_entropy(logits_BB.T, (targets_BB / targets_BB.sum(0)).T, reduction="sum")
+    how = {"reduction": "sum", "label_smoothing": smoothing}
+    of_images = functional.cross_entropy(logits_BB, targets_BB / targets_BB.sum(1, keepdim=True), **how)
+    of_texts = functional.cross_entropy(logits_BB.T, (targets_BB / targets_BB.sum(0)).T, **how)
     return (of_images + of_texts) / 2
 
 

@@ -70,3 +70,13 @@ def score_auc(scores_IT: Floats, positives_IT: Bools) -> float:
     if not shares:
         raise ValueError("no picture has both a text that is true of it and one that is not")
     return float(np.mean(shares))
+
+
+def overlap(box: Floats | None, other: Floats | None) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom); 0 where one is absent or has no area."""
+    if box is None or other is None:
+        return 0.0
+    sides = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)
+    areas = [float(np.prod(np.clip(one[2:] - one[:2], 0, None))) for one in (box, other)]
+    shared = float(np.prod(sides))
+    return shared / (sum(areas) - shared) if shared else 0.0

@@ -42,12 +42,14 @@ class TextEncoder:
         """A text as the encoder reads it, special tokens included.
 
         Raises:
-            UserError: it is longer than what the encoder can read.
+            UserError: it is longer than what the encoder can read, or nothing is left of it.
         """
         found = self.tokenizer(text, verbose=False)["input_ids"]
         if len(found) > self.longest:
             raise UserError(f"A text of {len(found)} tokens does not fit the {self.longest} that the encoder reads.",
                             "Divide it, and embed the parts.")
+        if not found:
+            raise UserError("Of a text the vocabulary leaves nothing, which has no vector.", "Leave it out.")
         return found
 
     @torch.inference_mode()

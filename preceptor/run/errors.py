@@ -8,9 +8,12 @@ class UserError(Exception):
     """Bad input. `cause` says what is wrong, `cure` what to do about it; the command line prints both, no traceback."""
 
     def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(f"{cause} {cure}")
+        super().__init__(cause, cure)  # as they were given: from them another process makes the same error
         self.cause = cause
         self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.cause} {self.cure}"
 
 
 class Waiting(UserError):
@@ -18,7 +21,7 @@ class Waiting(UserError):
 
     def __init__(self, cause: str, cure: str, left: int) -> None:
         super().__init__(cause, cure)
-        self.left = left
+        self.args, self.left = (cause, cure, left), left
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -54,6 +54,19 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def refuse_to_replace(folder: Path, mark: str = "") -> None:
+    """Refuse a folder that holds anything, but for one with the file `mark`, which says that the same command wrote it:
+    `replacing` would remove all that is there.
+
+    Raises:
+        UserError: it does.
+    """
+    ours = mark and (folder / mark).is_file()
+    if not ours and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"'{folder}' exists, and holds something that this command did not write.",
+                        "Give --to a new folder.")
+
+
 def _name_full_disk(path: Path, error: Exception) -> None:
     """Raise ENOSPC with the file's name where a write failed because there was no room.
 

@@ -4,6 +4,7 @@ Each answer is tokenised apart from what stands before it, so that the tokens th
 the model will have to write after the same prompt, end of text included.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,14 @@ def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int) -> tu
     A system message in front and the last question always stay; the second value says whether they fit, too.
     """
     head = [message for message in messages[:1] if message["role"] == "system"]
-    kept = list(messages[len(head):])
-    while (not (whole := len(encode_prompt(tokenizer, Prompt(id="chat", messages=[*head, *kept]))) <= room)
-           and len(kept) > 1):
-        kept = kept[2:]
-    return [*head, *kept], whole
+    rest = list(messages[len(head):])
+    firsts = range(0, max(1, len(rest)), 2)
+
+    def fits(first: int) -> bool:
+        return len(encode_prompt(tokenizer, Prompt(id="chat", messages=[*head, *rest[first:]]))) <= room
+    # Most conversations fit whole; of a long one each look costs as much as the conversation is long.
+    place = 0 if fits(0) else bisect_left(firsts, True, lo=1, key=fits)
+    return [*head, *rest[firsts[min(place, len(firsts) - 1)]:]], place < len(firsts)
 
 
 def encode_answer(tokenizer: Any, prompt: Prompt, text: str) -> list[int]:

@@ -16,6 +16,7 @@ from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Annotated
 from preceptor.metrics.calibration import Sureness, expected_calibration_error, fit_sureness, reliability
 from preceptor.models.causal import parameter_count
+from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.step import Step
 from preceptor.understand.answerers import Answerer, load_answerer
@@ -51,8 +52,9 @@ def compare(folders: Mapping[str, Path], records: Path, out: Path, options: Comp
     """Measure the two models named in `folders`, write the three files into `out`, and return results.json.
 
     Raises:
-        UserError: a folder holds no model, or no annotations.
+        UserError: a folder holds no model, or no annotations; or the options leave nothing to measure.
     """
+    check_options(options)
     task = read_task(records)
     validation, test = (read_jsonl(records / f"{side}.jsonl", Annotated) for side in ("validation", "test"))
     answerers = {name: load_answerer(folder, task, options.rows, options.max_tokens)
@@ -79,6 +81,20 @@ def compare(folders: Mapping[str, Path], records: Path, out: Path, options: Comp
     save_router(out, task, {name: folders[name] for name in (cheap, dear)}, sureness, routed["threshold"],
                 options.max_tokens)
     return results
+
+
+def check_options(options: CompareOptions) -> None:
+    """Raises:
+        UserError: an option leaves nothing to measure; memory has an interval over its repeats.
+    """
+    for name, least in {"rows": 1, "timed": 1, "repeats": 2, "max_tokens": 1}.items():
+        if getattr(options, name) < least:
+            raise UserError(f"Models cannot be compared with {name} {getattr(options, name)}.",
+                            f"Give {least} or more.")
+    if not 0 < options.price < float("inf"):
+        raise UserError(f"A price of {options.price} an hour is none.", "Give a number above 0.")
+    if not 0 <= options.tolerance < 1:
+        raise UserError(f"A tolerance of {options.tolerance} is no share below 1.", "Give one such as 0.01.")
 
 
 def _measured(task: Task, answerer: Answerer, validation: Sequence[Annotated], test: Sequence[Annotated],

@@ -2,6 +2,7 @@
 
     retrieval      R@k of texts for a picture and of pictures for a text; auc: a true text above an untrue one
     zero-shot      the class whose name scores best, names put into templates; top-1, top-5, mean per-class recall
+    rate           of what has vectors: how much they tell, and the price (rate and distortion)
     word order     a picture and its mirror image, a text and the same words with the two things exchanged
 
 Blind is the same measure with the pictures of other rows: what is left of a figure then was never seen.
@@ -18,11 +19,13 @@ from torch import Tensor
 from preceptor.data.pictures.captions import is_caption
 from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import Conversation, image_urls
+from preceptor.losses.bottleneck import contrast_nats, rate_bound
 from preceptor.metrics.image_text import found_at, score_auc, word_order, zero_shot
 from preceptor.metrics.intervals import mean_over_prompts
-from preceptor.vision.system import System, TwoTowers, unit
+from preceptor.vision.system import Embeds, System, TwoTowers, in_parts, unit
 
 KS = (1, 5, 10)
+GROUP = 64  # pairs among which InfoNCE finds the true one; rows are compared at one number, as log of it is the most
 Figures = dict[str, Any]  # measure -> interval as a JSON object, or a number
 
 
@@ -109,6 +112,36 @@ def class_scores(system: System, images: Tensor, names: Sequence[str], templates
         return (100 * system.embed(images) @ unit(vectors.mean(0)).T).cpu().numpy()
     return np.mean([scores_of(system, images, [template.format(name) for name in names]) for template in templates],
                    axis=0)
+
+
+def rate_distortion(system: System, pictures: Pictures, shown: Shown, seed: int) -> Figures:
+    """Of a system with vectors, in nats; empty for the others, and where there are no two pictures.
+
+    `distortion` is the InfoNCE between pictures and one true text of each, in groups of `pairs`. `rate_at_least`, the
+    log of that number less the distortion, is what a picture's vector tells of the picture, or less than it; it ends at
+    the log. `rate_at_most` bounds it from above, of systems whose vectors are draws (p(z | picture) of `of_pictures`);
+    of a vector without noise nothing does.
+    """
+    pairs = min(GROUP, len(shown.numbers))
+    if not isinstance(system, Embeds) or pairs < 2:
+        return {}
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(len(shown.numbers))
+    chosen = [draw.choice(shown.positives_IT[row].nonzero()[0]) for row in order]
+    images = pictures.take([shown.numbers[row] for row in order])
+    vectors, told = system.embed(images), system.embed_texts([shown.texts[text] for text in chosen])
+    figures: Figures = {"pairs": pairs}
+    if hasattr(system, "of_pictures"):
+        posterior_I2D = in_parts(lambda part: torch.stack(system.of_pictures(part), 1), images.to(vectors.device))
+        mean, deviation = posterior_I2D.unbind(1)
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed)).to(mean)
+        vectors = unit(mean + deviation * noise)
+        figures["rate_at_most"] = rate_bound(mean, deviation)
+    with torch.no_grad():
+        found = [contrast_nats(vectors[first:first + pairs], told[first:first + pairs], system.scale().double())
+                 for first in range(0, len(order) - pairs + 1, pairs)]
+    distortion = float(np.mean(found))
+    return figures | {"distortion": distortion, "rate_at_least": float(np.log(pairs)) - distortion}
 
 
 def mirrored(system: System, pictures: Pictures, rows: Sequence[dict[str, Any]], seed: int) -> Figures:

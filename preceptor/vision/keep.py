@@ -49,6 +49,11 @@ def save_system(system: System, folder: Path) -> None:
                                                "options": asdict(system.options)})
 
 
+def part_folders(source: Path) -> dict[str, Path]:
+    """The folders of a saved system's parts, by name: what says their shape."""
+    return {path.name: path for path in model_folder(source).iterdir() if path.is_dir()}
+
+
 def load_system(source: Path) -> System:
     """The system of a step's folder, or of the folder that `save_system` wrote.
 
@@ -61,8 +66,7 @@ def load_system(source: Path) -> System:
         raise UserError(f"'{source}' holds no system that sees.", "Name the folder of a step of the stage 'vision'.")
     kept: dict[str, Any] = read_json(folder / "system.json")
     kind = system_class(kept["system"])
-    sources = {path.name: path for path in folder.iterdir() if path.is_dir()}
-    system = kind(kind.options_class(**kept["options"]), load_tokenizer(folder), kept["size"], sources)
+    system = kind(kind.options_class(**kept["options"]), load_tokenizer(folder), kept["size"], part_folders(folder))
     try:
         load_model(system, str(folder / "model.safetensors"))
     except (RuntimeError, OSError) as error:

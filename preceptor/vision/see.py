@@ -9,7 +9,8 @@ from preceptor.data.records import Conversation, content_text, image_urls
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.step import Step
-from preceptor.vision.examine import classification, mirrored, retrieval, scores_of, shown_by
+from preceptor.vision.asked import answered, asked_about
+from preceptor.vision.examine import classification, mirrored, rate_distortion, retrieval, scores_of, shown_by
 from preceptor.vision.keep import load_system
 from preceptor.vision.system import System
 
@@ -17,7 +18,8 @@ GALLERY = 24  # pictures whose nearest texts are kept for people to look at
 
 
 def run(step: Step) -> None:
-    """Read `model` and `pictures`; write scores.json, and nearest.SPLIT.jsonl with the best texts of some pictures.
+    """Read `model` and `pictures`; write scores.json, nearest.SPLIT.LANGUAGE.jsonl with the best texts of some
+    pictures, and answers.SPLIT.LANGUAGE.jsonl with what a system that answers wrote to every question.
 
     Raises:
         UserError: none of the splits is there, or a template has no place for a name.
@@ -62,8 +64,14 @@ def _split(step: Step, system: System, pictures: Pictures, records: list[Convers
         figures[language] = {"retrieval": retrieval(system, pictures, shown, step.seed)}
         classes = classification(system, pictures, said, options.templates, step.seed)
         figures[language] |= {"zero_shot": classes} if classes else {}
+        told = rate_distortion(system, pictures, shown, step.seed)
+        figures[language] |= {"rate_distortion": told} if told else {}
         rows = nearest_texts(system, pictures, shown.numbers[:GALLERY], shown.texts)
         write_jsonl(step.folder / f"nearest.{split}.{language}.jsonl", rows)
+        questions = asked_about(said) if hasattr(system, "answer") else []
+        if questions:
+            figures[language]["questions"], rows = answered(system, pictures, questions, step.seed)
+            write_jsonl(step.folder / f"answers.{split}.{language}.jsonl", rows)
     return figures
 
 
@@ -94,4 +102,6 @@ def headlines(found: dict[str, Any]) -> dict[str, float]:
                 named[f"{split} {language} auc {way}"] = figures["retrieval"][way]["score_auc"]
                 if "zero_shot" in figures:
                     named[f"{split} {language} top1 {way}"] = figures["zero_shot"][way]["top1"]["mean"]
+                for name, measure in figures.get("questions", {}).items():
+                    named[f"{split} {language} {name} {way}"] = measure[way]["mean"]
     return named

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from preceptor.data.batches import Batch, Example, collate
+from preceptor.data.pictures.captions import is_caption
+from preceptor.data.records import Conversation
 from preceptor.losses.image_text import same_concept
-from preceptor.tokenizer.chat import encode_text
+from preceptor.tokenizer.chat import encode_conversation, encode_text
 
 Sums = dict[str, tuple[Tensor, int]]  # of each objective its sum, and over how many things it is a sum
 
@@ -28,7 +30,8 @@ class System(nn.Module):
     """The weight of each objective's mean in the loss; 1 where it is not named."""
     reads: ClassVar[str] = "captions"
     """What its batches hold: "captions" (the texts about the pictures), "conversations" (whole, by chat
-    template, with the token `IMAGE` for the picture), or "pictures" (no text: one token that counts for nothing)."""
+    template, with the token `IMAGE` for each of its pictures, of which `pixels` has several in a row), or "pictures"
+    (no text: one token that counts for nothing)."""
 
     def __init__(self, options: Any, tokenizer: Any, size: int, sources: dict[str, Path]) -> None:
         """Build the parts with fresh weights from the global generator.
@@ -59,6 +62,14 @@ class System(nn.Module):
         start = self.tokenizer.pad_token_id if start in (None, end) else start
         return Example.of_text(id, [start, *encode_text(self.tokenizer, text)[:self.options.text_length - 2], end])
 
+    def learns_from(self, record: Conversation) -> bool:
+        """Whether a conversation is one that it learns from: where it reads captions, those."""
+        return self.reads != "captions" or is_caption(record)
+
+    def conversation(self, record: Conversation) -> Example:
+        """A conversation as tokens, of which answers are targets; errors as in `encode_conversation`."""
+        return encode_conversation(self.tokenizer, record)
+
     def text_vectors(self, batch: Batch) -> Tensor:
         """Unit vectors (B, D) of the texts of a batch, with gradients, of systems that have such."""
         raise NotImplementedError
@@ -75,8 +86,10 @@ class System(nn.Module):
         return batch.to(str(next(self.parameters()).device))
 
 
-class TwoTowers(System):
-    """A system whose score is the dot product of a picture's vector and a text's, so that each is made once."""
+class Embeds(System):
+    """A system with a vector of a picture and one of a text; its learned `scale` makes logits of their cosines."""
+
+    scale: nn.Module
 
     def image_vectors(self, pixels_BCHW: Tensor) -> Tensor:
         """Unit vectors (B, D) of pictures, with gradients."""
@@ -85,6 +98,10 @@ class TwoTowers(System):
     def embed(self, images: Tensor) -> Tensor:
         """Unit vectors (I, D) of pictures."""
         return in_parts(self.image_vectors, images.to(next(self.parameters()).device))
+
+
+class TwoTowers(Embeds):
+    """A system whose score is the dot product of a picture's vector and a text's, so that each is made once."""
 
     def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         return self.embed(images) @ self.embed_texts(texts).T

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -40,11 +41,12 @@ class Hall:
         self._woken = False
 
     def leave(self, queue: "asyncio.Queue[Event]", number: int, said: str | Answer | Exception) -> None:
-        """Called in the engine's thread."""
+        """Called in the engine's thread, which goes on even where the loop has ended and with it whoever waited."""
         self._left.append((queue, (number, said)))
         if not self._woken:
             self._woken = True
-            self.loop.call_soon_threadsafe(self._hand_out)
+            with suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self._hand_out)
 
     def _hand_out(self) -> None:
         self._woken = False  # before it looks: what is left from now on wakes it again

@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,16 +25,18 @@ from preceptor.run.errors import UserError
 from preceptor.web.answering import Call, Form, Late, Left, News, event
 from preceptor.web.asked import Asked, read_chat, read_completion, read_embeddings, read_score
 from preceptor.web.figures import Figures
-from preceptor.web.guard import LARGEST
+from preceptor.web.guard import LARGEST, check_json
 from preceptor.web.judging import read_feedback
 from preceptor.web.options import ServeOptions
 from preceptor.web.served import Embedder, Scorer, Served
 from preceptor.web.service import Folders, In, Service
 from preceptor.web.specification import specification
 
+SHORT = 4096  # characters of a request that is read at once: a thread would cost it more
 PATIENCE = 60.0  # seconds in which a request must have arrived
-KINDS = {401: "authentication_error", 404: "not_found_error", 408: "timeout_error", 429: "rate_limit_error",
-         500: "server_error", 504: "timeout_error"}
+FAILED = "The server failed; its log says how."
+KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error",
+         429: "rate_limit_error", 500: "server_error", 504: "timeout_error"}
 
 
 def create_api(models: Mapping[str, Served], options: ServeOptions, log: Store | None = None,
@@ -66,7 +69,7 @@ def create_api(models: Mapping[str, Served], options: ServeOptions, log: Store |
     app.add_exception_handler(Late, lambda request, error: _error(504, _late(options)))
     app.add_exception_handler(HTTPException, lambda request, error: _error(
         error.status_code, error.detail, error.headers))
-    app.add_exception_handler(Exception, lambda request, error: _error(500, "The server failed; its log says how."))
+    app.add_exception_handler(Exception, lambda request, error: _error(500, FAILED))
     app.add_middleware(Counted, figures=service.figures, paths={route.path for route in app.routes})
     return app
 
@@ -78,12 +81,23 @@ class Counted:
         self.app, self.figures, self.paths = app, figures, paths
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        begun = False
+
+        def count(status: int) -> None:  # other paths are the caller's invention
+            self.figures.request(scope["path"] if scope["path"] in self.paths else "other", status)
+
         async def counting(message: Any) -> None:
-            if message["type"] == "http.response.start":  # other paths are the caller's invention
-                path = scope["path"] if scope["path"] in self.paths else "other"
-                self.figures.request(path, message["status"])
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                count(message["status"])
             await send(message)
-        await self.app(scope, receive, counting)
+        try:
+            await self.app(scope, receive, counting)
+        except Exception:  # what nobody foresaw is answered around this
+            if scope["type"] == "http" and not begun:
+                count(500)
+            raise
 
 
 async def _health(request: Request) -> Response:
@@ -98,9 +112,10 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _openapi(request: Request) -> Response:
-    models = request.app.state.service.models
-    return JSONResponse(specification(*([name for name, model in models.items() if isinstance(model, kind)]
-                                        for kind in (Engine, Scorer, Embedder))))
+    service: Service = request.app.state.service
+    names = ([name for name, model in service.models.items() if isinstance(model, kind)]
+             for kind in (Engine, Scorer, Embedder))
+    return JSONResponse(specification(*names, keys=bool(service.options.keys)))
 
 
 async def _models(caller: In) -> Response:
@@ -118,11 +133,9 @@ async def _completion(request: Request, caller: In) -> Response:
 
 
 async def _answered(request: Request, caller: In, chat: bool) -> Response:
-    service, body = caller.service, await _body(request)
+    service = caller.service
+    name, engine, asked = await _read(service, await _body(request), chat)
     # From here to the jobs' submission nothing is awaited: the model cannot be swapped in between.
-    name, engine = service.model(body, Engine)
-    asked = (read_chat(body, engine.decoder, service.options, service.log is not None) if chat else
-             read_completion(body, engine.decoder, service.options))
     if service.log is not None and asked.keep:
         check_name(caller.labeler(asked.user))
     form = Form(engine, name, asked, chat)
@@ -136,6 +149,18 @@ async def _answered(request: Request, caller: In, chat: bool) -> Response:
     first = await anext(events)  # what fails at once is an error of the request, not of the stream
     return StreamingResponse(_chunks(first, events, form, caller, asked), media_type="text/event-stream",
                              headers={"Cache-Control": "no-store"})
+
+
+async def _read(service: Service, body: dict[str, Any], chat: bool) -> tuple[str, Engine, Asked]:
+    """The model that is asked, by name, and for what. A long text, which may take seconds to become tokens, is read
+    beside the event loop; if another model takes the asked one's place meanwhile, it is read once more, for that."""
+    while True:
+        name, engine = service.model(body, Engine)
+        work = (partial(read_chat, body, engine.decoder, service.options, service.log is not None) if chat else
+                partial(read_completion, body, engine.decoder, service.options))
+        asked = await run_in_threadpool(work) if len(str(body)) > SHORT else work()
+        if service.models.get(name) is engine:
+            return name, engine, asked
 
 
 async def _chunks(first: list[News], events: AsyncIterator[list[News]], form: Form, caller: In,
@@ -159,6 +184,9 @@ async def _chunks(first: list[News], events: AsyncIterator[list[News]], form: Fo
         yield event({"error": _described(400, str(error) or "The server is closing.")})
     except Left:
         return
+    except Exception:  # whoever reads the stream is told; the server's log has it by being raised on
+        yield event({"error": _described(500, FAILED)})
+        raise
     finally:
         await events.aclose()
 
@@ -225,7 +253,8 @@ async def _body(request: Request) -> dict[str, Any]:
     except TimeoutError:
         raise HTTPException(408, f"The request did not arrive within {PATIENCE:.0f} seconds.") from None
     try:
-        body = json.loads(data)
+        body = json.loads(data.decode())
+        check_json(body)
     except (ValueError, RecursionError):
         raise HTTPException(400, "The body is not JSON.") from None
     if not isinstance(body, dict):

@@ -25,7 +25,7 @@ CHAT = {**BOTH, "messages": list, "max_completion_tokens": int, "logprobs": bool
 COMPLETION = {**BOTH, "prompt": (str, list), "logprobs": int}
 NOTHING = type(None)  # the kind of a field that may not be given
 LARGE = 2**31  # no option means anything beyond; not-a-number is not below it, either
-MOST_TEXTS = 2048  # of one call for embeddings, as with OpenAI
+MOST_TEXTS = 2048  # of one call for embeddings or scores, as with OpenAI's embeddings
 SCORE = {"model": str, "messages": list, "responses": list}
 EMBEDDINGS = {"model": str, "input": (str, list), "encoding_format": str, "dimensions": int}
 
@@ -117,8 +117,12 @@ def read_completion(body: Any, decoder: LocalDecoder, options: ServeOptions) -> 
         raise UserError("logprobs other than 0 and 1 is not offered.",
                         "Both give the log-probabilities of the tokens written.")
     given["logprobs"] = "logprobs" in given  # here 0 asks for those of the tokens written, too
-    return _asked(given, [(prompt, encode_text(decoder.tokenizer, text)) for prompt, text in zip(prompts, texts)],
-                  decoder, options)
+    asked = _asked(given, [(prompt, encode_text(decoder.tokenizer, text)) for prompt, text in zip(prompts, texts)],
+                   decoder, options)
+    if asked.policy and "regenerate" in asked.policy.actions:
+        raise UserError("The guard's 'regenerate' puts a question differently, and a text to go on with is none.",
+                        "Take roll_back, or ask /v1/chat/completions.")
+    return asked
 
 
 def _asked(given: dict[str, Any], prompts: list[tuple[Prompt, list[int]]], decoder: LocalDecoder,
@@ -185,8 +189,9 @@ def read_score(body: Any) -> tuple[list[dict[str, Any]], list[str]]:
     for name in ("messages", "responses"):
         if not given.get(name):
             raise UserError(f"The field '{name}' is missing or empty.", "Give messages, and responses to score.")
-    if not all(isinstance(text, str) for text in given["responses"]):
-        raise UserError("The field 'responses' must hold texts only.", "Give a list of texts.")
+    if len(given["responses"]) > MOST_TEXTS or not all(isinstance(text, str) for text in given["responses"]):
+        raise UserError(f"The field 'responses' must be a list of 1 to {MOST_TEXTS} texts.",
+                        "Give texts, and many of them in several calls.")
     return _texts_only(given["messages"]), given["responses"]
 
 

@@ -1,15 +1,16 @@
 """What stands before every route: who is asking, in which role, from our own page, and not too often."""
 
+import json
 import secrets
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.responses import Response
 
 from preceptor.feedback.accounts import Session, session_of
@@ -36,9 +37,28 @@ class Refused(Exception):
 
 
 class Strict(BaseModel):
-    """A request's body: an unknown field is an error."""
+    """A request's body: an unknown field is an error, and so is what is no JSON though Python reads it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_json(cls, value: Any) -> Any:
+        check_json(value)
+        return value
+
+
+def check_json(value: Any) -> None:
+    """Whether a value can be written as the JSON that it was read from: Python reads halves of characters and numbers
+    that are none, too, which neither a tokenizer nor an answer can take.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("lists in lists too deep") from None
 
 
 @dataclass
@@ -124,9 +144,14 @@ def check_origin(request: Request) -> None:
     Raises:
         Refused: the origin is another host.
     """
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if is_foreign(request):
         raise Refused(403, "stale_form")
+
+
+def is_foreign(request: Request) -> bool:
+    """Whether a browser says that a page of another site sent it; other programs say nothing of the kind."""
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
 
 
 def set_session(request: Request, response: Response, secret: str, hours: float) -> None:

@@ -17,6 +17,7 @@ from preceptor.words.catalogue import LANGUAGES, known, say
 TAGS = {"en": "en", "zh": "zh-CN"}
 THEMES = ("system", "light", "dark")
 COLOURS = files("preceptor.report").joinpath("colours.css")
+LONGEST = 30_000  # characters: brackets that nobody closes take Markdown a time that grows with their square
 KEY = re.compile(r"[0-9a-f]{24}|[0-9a-f]{32}(/\d+)?")  # names that the store makes: nobody reads them whole
 IMAGE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+")
 
@@ -25,7 +26,7 @@ IMAGE = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]+")
 def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("preceptor.web", "pages"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"markdown": markdown, "share": share, "decimal": decimal}
+    environment.filters |= {"markdown": kept_markdown, "share": share, "decimal": decimal}
     environment.globals |= {"image_of": image_of, "is_key": KEY.fullmatch, "parts_of": parts_of}
     return environment
 
@@ -36,11 +37,17 @@ def _markdown() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable("image")
 
 
-@lru_cache(1000)
 def markdown(text: str) -> Markup:
-    """A text of a model's or person's as HTML. Markup in it is shown, not obeyed; links say where they lead."""
+    """A text of a model's or person's as HTML. Markup in it is shown, not obeyed; links say where they lead. One that
+    is longer than `LONGEST` is shown as it stands."""
+    if len(text) > LONGEST:
+        return Markup('<p class="plain">{}</p>').format(text)
     html = _markdown().render(text)
     return Markup(html.replace("<a href=", '<a rel="noopener noreferrer nofollow" target="_blank" href='))
+
+
+kept_markdown = lru_cache(1000)(markdown)
+"""`markdown` of texts that are shown again and again: those of the store, and not whatever a client sends."""
 
 
 def share(value: float | None) -> str:

@@ -21,6 +21,8 @@ def run(app: Any, host: str, port: int, reload: Callable[[], None] | None = None
     Raises:
         UserError: the address cannot be used.
     """
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"There is no port {port}.", "Give --port a number from 1 to 65535.")
     # An engine's thread asks for its turn after every operation of the network: at the interpreter's own 5 ms it would
     # wait longer for the event loop than it computes.
     sys.setswitchinterval(SWITCHING)
@@ -33,4 +35,4 @@ def run(app: Any, host: str, port: int, reload: Callable[[], None] | None = None
     except KeyboardInterrupt:  # uvicorn's way to say that SIGINT stopped it
         print("\nStopped.", flush=True)
     except SystemExit:
-        raise UserError(f"Port {port} of {host} cannot be used.", "Choose another one with --port.") from None
+        raise UserError(f"Port {port} of {host} cannot be used.", "Choose another with --port, or --host.") from None

@@ -18,7 +18,7 @@ from preceptor.feedback.store import Store
 from preceptor.run.errors import UserError, nearest
 from preceptor.web.answering import Hall
 from preceptor.web.figures import Figures
-from preceptor.web.guard import caller
+from preceptor.web.guard import caller, is_foreign
 from preceptor.web.limits import Limit
 from preceptor.web.options import ServeOptions
 from preceptor.web.served import Served, load
@@ -166,9 +166,12 @@ class Admitted:
         """Let the caller of a request in.
 
         Raises:
-            HTTPException: 401 without a key that is let in, 429 for too many requests.
+            HTTPException: 401 without a key that is let in, 403 without keys for a page of another site, which could
+                otherwise have whoever looks at it ask for it; 429 for too many requests.
         """
         self.service, who = recognised(request)
+        if not self.service.options.keys and is_foreign(request):
+            raise HTTPException(403, "A page of another site may not ask where there are no keys.")
         self.name = named(who) if self.service.options.keys else "anyone"
         if not self.service.limit.allows(who):
             raise HTTPException(429, "Too many requests in the last minute.", {"Retry-After": "1"})

@@ -23,7 +23,8 @@ Schema = dict[str, Any]
 NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 LIMITS = {"0 or more": {"minimum": 0}, "1 or more": {"minimum": 1}, "above 0": {"exclusiveMinimum": 0},
           "above 0, at most 1": {"exclusiveMinimum": 0, "maximum": 1}, "from 0 to 1": {"minimum": 0, "maximum": 1},
-          "0 or more, below 1": {"minimum": 0, "exclusiveMaximum": 1}}
+          "0 or more, below 1": {"minimum": 0, "exclusiveMaximum": 1},
+          "from -10 to 10": {"minimum": -10, "maximum": 10}}
 TEXT = {"type": "string"}
 TEXTS = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
 PART = {"type": "object", "properties": {"type": {"const": "text"}, "text": TEXT}, "required": ["type", "text"],
@@ -40,7 +41,7 @@ GUARD = {"anyOf": [{"type": "boolean"}, {
         "recovery": {"type": "object", "properties": {}, "additionalProperties": True}}}, {"type": "null"}]}
 SPECIAL = {"messages": MESSAGES, "guard": GUARD, "prompt": {"anyOf": [{"type": "string", "minLength": 1}, TEXTS]},
            "input": {"anyOf": [{"type": "string", "minLength": 1}, {**TEXTS, "maxItems": MOST_TEXTS}]},
-           "responses": {"type": "array", "items": TEXT, "minItems": 1},
+           "responses": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MOST_TEXTS},
            "encoding_format": {"enum": ["float", "base64", None]}, "thumb": {"enum": [*THUMBS, None]},
            "ranking": {"anyOf": [{"type": "array", "items": {"type": "array", "items": PLACE}}, {"type": "null"}]},
            "stream_options": {"anyOf": [{"type": "object", "properties": {"include_usage": {"type": "boolean"}},
@@ -50,14 +51,15 @@ SPECIAL = {"messages": MESSAGES, "guard": GUARD, "prompt": {"anyOf": [{"type": "
 ERROR = {"type": "object", "required": ["error"], "properties": {"error": {
     "type": "object", "required": ["message", "type"], "properties": {"message": TEXT, "type": TEXT}}}}
 ERRORS = {"400": "the request cannot be honoured, and why", "401": "the API key is missing or wrong",
+          "403": "a page of another site asks, and there are no keys",
           "404": "there is no such model or answer", "408": "the request did not arrive in time",
           "413": "the request is too large", "429": "too many requests; try again later", "500": "the server failed",
           "504": "the call took too long"}
 USAGE = {"type": "object", "required": ["prompt_tokens", "total_tokens"]}
 
 
-def specification(writers: list[str], scorers: list[str], encoders: list[str]) -> Schema:
-    """The document at /openapi.json, of a server with models of these names."""
+def specification(writers: list[str], scorers: list[str], encoders: list[str], keys: bool) -> Schema:
+    """The document at /openapi.json, of a server with models of these names, which asks for keys or does not."""
     sampling = {name: kind_of_option(default) for name, default in SAMPLING.items()}
     paths = {
         "/v1/chat/completions": _post("Answer a conversation", {**sampling, **CHAT}, ["model", "messages"],
@@ -72,14 +74,17 @@ def specification(writers: list[str], scorers: list[str], encoders: list[str]) -
             "type": "object", "required": ["object", "comparison"],
             "properties": {"object": {"const": "feedback"}, "comparison": {"type": ["string", "null"]}}}, []),
         "/v1/models": {"get": _said("The models", {"type": "object", "required": ["object", "data"]},
-                                    ["401", "429", "500"])},
+                                    ["401", "403", "429", "500"])},
         "/health": {"get": {**_said("Whether every model answers", {"type": "object", "required": ["status"]},
                                     ["500"]), "security": []}},
     }
     paths["/health"]["get"]["responses"]["503"] = _body("a model answers no longer", {"type": "object"})
+    for method in (method for path in paths.values() for method in path.values()):
+        method["responses"].pop("403" if keys else "401", None)
+    guarded = {"components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+               "security": [{"key": []}]}
     return {"openapi": "3.1.0", "info": {"title": "Preceptor", "version": version("preceptor")}, "paths": paths,
-            "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
-            "security": [{"key": []}]}
+            **(guarded if keys else {})}
 
 
 def _post(summary: str, known: dict[str, Any], required: list[str], answer: Schema, models: list[str],

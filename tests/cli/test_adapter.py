@@ -34,3 +34,20 @@ def test_what_cannot_be_merged_is_refused(tmp_path: Path, capsys: pytest.Capture
         assert main(["adapter", command, str(tmp_path / folder), "--to", str(tmp_path / "out")]) == 2
         assert cause in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_there_is_never_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adapted(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
+    for command, folder in (("merge", tmp_path / "tuned" / "adapter"), ("unmerge", tmp_path / "tuned")):
+        assert main(["adapter", command, str(folder), "--to", str(tmp_path / "mine")]) == 2
+        assert "this command did not write" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "letter.txt").read_text(encoding="utf-8") == "dear"
+
+
+def test_an_adapter_without_its_base_s_config_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adapted(tmp_path)
+    (tmp_path / "tuned" / "adapter" / "config.json").unlink()
+    assert main(["adapter", "merge", str(tmp_path / "tuned" / "adapter"), "--to", str(tmp_path / "out")]) == 2
+    assert "its base's config.json" in capsys.readouterr().err and not (tmp_path / "out").exists()

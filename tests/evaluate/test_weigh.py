@@ -84,3 +84,16 @@ def test_a_limit_on_what_nothing_measures_is_refused(models: dict[str, Path], co
     inputs = {"model": models["wide"], "validation": corpus} | ({"candidate_0": models["narrow"]} if options else {})
     with pytest.raises(UserError, match=cause):
         run(Step("weigh", tmp_path, inputs, WeighOptions(**options), 0, Log(tmp_path / "log.jsonl", "weigh", 1)))
+
+
+def test_two_candidates_of_one_name_are_refused(models: dict[str, Path], corpus: Path, tmp_path: Path) -> None:
+    for name in (tmp_path / "03-narrow", tmp_path / "original"):
+        name.mkdir()
+        inputs = {"model": models["wide"], "validation": corpus, "candidate_0": models["narrow"], "candidate_1": name}
+        with pytest.raises(UserError, match=f"would be called '{name.name.removeprefix('03-')}'"):
+            run(Step("weigh", tmp_path, inputs, WeighOptions(), 0, Log(tmp_path / "log.jsonl", "weigh", 1)))
+
+
+def test_what_cannot_be_measured_is_said_by_the_process_that_measures(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be loaded as a model"):
+        costs({"none": tmp_path}, tokens=8, rounds=1, progress=Progress("costs", 1, "models"))

@@ -116,6 +116,41 @@ def test_closing_ends_what_is_left(endless: nn.Module, tokenizer: Any) -> None:
         engine.submit([told[0].job])
 
 
+def test_a_question_that_cannot_be_put_differently_fails_alone(looping: nn.Module, tokenizer: Any,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = LocalDecoder(looping, tokenizer)
+    engine = Engine(decoder)
+    refused, other = (Told(decoder, ask("ado", max_tokens=45, temperature=0)) for _ in range(2))
+    refused.job.policy = Policy(("regenerate", "stop"))
+
+    def template(request: Request) -> list[int]:
+        raise ValueError("the chat template refuses these messages")
+    monkeypatch.setattr(decoder, "prompt_tokens", template)
+    engine.submit([refused.job, other.job])
+    assert refused.over.wait(20) and isinstance(refused.last, ValueError)
+    assert other.answer() and engine.alive()
+    engine.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_an_engine_that_has_failed(endless: nn.Module, tokenizer: Any) -> None:
+    decoder = LocalDecoder(endless, tokenizer, rows=1)
+    engine = Engine(decoder)
+    first, second = (Told(decoder, ask("ado", seed=n, max_tokens=50)) for n in range(2))
+
+    def fail(said: object) -> None:
+        if isinstance(said, str):
+            raise ValueError("a mistake of ours")
+    first.job.tell = fail
+    engine.submit([first.job, second.job])
+    assert second.over.wait(20) and isinstance(second.last, ValueError)
+    engine._thread.join(20)
+    assert not engine.alive() and engine.at_work() == 0
+    with pytest.raises(Full):
+        engine.submit([Told(decoder, ask("ado")).job])
+    engine.close()
+
+
 def test_jobs_under_guard_get_the_guard_s_answers_in_one_piece(looping: nn.Module, tokenizer: Any) -> None:
     requests = [ask(f"ado {n}", seed=n, max_tokens=45, **options) for n, options in enumerate(
         [{"temperature": 0}, {"temperature": 0, "stop": ("kemi ona",)}, {"temperature": 0, "num_beams": 2}, {}])]

@@ -282,6 +282,24 @@ def test_a_breaker_that_no_token_holds_is_refused(llama: nn.Module, tokenizer: A
         LocalDecoder(llama, tokenizer).answers([ask("ado", dry_multiplier=0.8, dry_sequence_breakers=("日",))])
 
 
+@pytest.mark.parametrize("options", [{"repetition_penalty": 5e-324}, {"noise": 1e38, "temperature": 1e-5},
+                                     {"presence_penalty": -1e38, "temperature": 1e-5}], ids=str)
+def test_processors_that_leave_the_numbers_there_are_are_refused_and_not_the_model(
+        llama: nn.Module, tokenizer: Any, options: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="larger than numbers can be"):
+        LocalDecoder(llama, tokenizer).answers([ask("ado ado", max_tokens=9, **options)])
+    past = Past([[0, 1]], [[2, 3]], torch.zeros(1, dtype=torch.long), torch.zeros(1))
+    diverged = torch.tensor([[torch.nan, 0.0, 1.0, 2.0]])
+    assert processed(diverged, Sampling(repetition_penalty=1.1), past)[0].isnan().any(), "that is told of the model"
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1e-38}, {"temperature": 0, "num_beams": 2, "length_penalty": 2e9},
+                                     {"temperature": 0, "num_beams": 2, "length_penalty": -2e9}], ids=str)
+def test_options_that_mean_nothing_are_refused_by_name(options: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="length_penalty must be from -10 to 10|temperature of 1e-38"):
+        Sampling(**options)
+
+
 def test_processors_that_forbid_everything_are_refused(llama: nn.Module, tokenizer: Any) -> None:
     logits = torch.zeros(1, 4)
     past = Past([[0, 1]], [[2, 3]], torch.zeros(1, dtype=torch.long), torch.zeros(1))

@@ -2,15 +2,33 @@
 
 import io
 import os
+import pickle
 from pathlib import Path
 
 import pytest
 
-from preceptor.run.errors import UserError, nearest
-from preceptor.run.files import hash_path, hash_value, read_json, replacing, write_json, write_text
+from preceptor.run.errors import UserError, Waiting, nearest
+from preceptor.run.files import hash_path, hash_value, read_json, refuse_to_replace, replacing, write_json, write_text
 from preceptor.run.log import Log, read_log
 from preceptor.run.manifest import locked
 from preceptor.run.progress import Progress, clock
+
+
+def test_an_error_is_the_same_in_another_process() -> None:
+    for error in (UserError("It broke.", "Mend it."), Waiting("People rank.", "Come back.", 7)):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error) and vars(again) == vars(error)
+        assert str(again) == str(error) == f"{error.cause} {error.cure}"
+
+
+def test_only_an_empty_folder_or_one_of_ours_may_be_replaced(tmp_path: Path) -> None:
+    refuse_to_replace(tmp_path / "new")
+    refuse_to_replace(tmp_path)
+    (tmp_path / "said.json").touch()
+    refuse_to_replace(tmp_path, "said.json")
+    for folder, mark in ((tmp_path, ""), (tmp_path, "other.json"), (tmp_path / "said.json", "")):
+        with pytest.raises(UserError, match="did not write"):
+            refuse_to_replace(folder, mark)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from preceptor.run.files import read_json, write_json
 from preceptor.tokenizer.chat import encode_answer, encode_prompt
 from preceptor.understand import compare
 from preceptor.understand.answerers import load_answerer
+from preceptor.understand.options import CompareOptions
 from preceptor.understand.router import load_router
 from preceptor.understand.task import Task, read_task
 from tests.understand.conftest import folder_of
@@ -142,6 +143,13 @@ def test_compare_and_route_on_the_command_line(classified: Path, tmp_path: Path,
     assert all(line["label"] in ("yes", "no") and ("sure" in line) <= (0 <= line.get("sure", 0) <= 1) for line in lines)
     assert main(["route", str(tmp_path / "out"), str(tmp_path / "none.txt")]) == 2
     assert main(["route", records]) == 2
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"gr\xfcn\n"), encoding="utf-8"))
+    assert main(["route", str(tmp_path / "out")]) == 2 and "not UTF-8" in capsys.readouterr().err
+    for wrong, cause in ((["--rows", "0"], "rows 0"), (["--price", "nan"], "price of nan")):
+        assert main(["compare", *models, "--records", records, "--out", str(tmp_path / "no"), *wrong]) == 2
+        assert cause in capsys.readouterr().err and not (tmp_path / "no").exists()
+    with pytest.raises(UserError, match="repeats 1"):
+        compare.check_options(CompareOptions(repeats=1))
     assert main(["compare", models[0], records, "--records", records, "--out", str(tmp_path / "no")]) == 2
 
 

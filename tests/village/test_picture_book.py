@@ -162,6 +162,31 @@ def test_all_that_is_said_is_true_of_the_pixels(book: Path, split: str) -> None:
     assert {one.id.rsplit("-")[-1] for one in conversations} == {"en", "zh"}
 
 
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_picture_told_in_words_is_the_picture(book: Path, split: str) -> None:
+    pictures = {one.id: one for one in read_jsonl(book / f"conversations.{split}.jsonl", Conversation)}
+    told = read_jsonl(book / f"told.{split}.jsonl", Conversation)
+    assert {one.id for one in told} == {name for name, one in pictures.items() if one.category != "box"}
+    heldout = set(map(tuple, json.loads((book / "picture_book.json").read_text())["heldout"]))
+    related, pixels = 0, cache(see)
+    for one in told:
+        image, question = pictures[one.id].messages[0]["content"]
+        code, text = one.id.rsplit("-")[-1], one.messages[0]["content"]
+        assert text.endswith(question["text"]) and one.messages[1] == pictures[one.id].messages[1]
+        seen = pixels(book / image["image_url"]["url"])
+        caption, *places = re.findall(r"[^.。]+[.。]", text.removesuffix(question["text"]))
+        assert dict(zip(named(caption, code), numbers_in(caption, code), strict=True)) == seen.counts()
+        for place in places:
+            first, second = map(seen.the, named(place, code))
+            assert holds(first, relation_in(place, code), second)
+        related += len(places)
+        assert not {*named(text, code)} & heldout
+    assert related
+    if split == "train":
+        texts = [row["text"] for _, row in read_rows(book / "corpus.jsonl")]
+        assert texts == [" ".join(message["content"] for message in one.messages) for one in told]
+
+
 def test_no_heldout_combination_is_seen_or_named_in_training(book: Path) -> None:
     heldout = set(map(tuple, json.loads((book / "picture_book.json").read_text())["heldout"]))
     assert Counter(colour for colour, _ in heldout) == Counter(COLOURS)

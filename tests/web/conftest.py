@@ -129,6 +129,7 @@ def start(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server ended before it began"
         time.sleep(0.01)
     return server, thread, f"http://127.0.0.1:{listening.getsockname()[1]}"
 

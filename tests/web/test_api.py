@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -134,14 +135,51 @@ def test_other_refusals(served: Served) -> None:
         served.client().chat.completions.create(model="tinny", messages=[{"role": "user", "content": "ado"}])
     with pytest.raises(openai.BadRequestError, match="another kind"):
         served.client().chat.completions.create(model="judge", messages=[{"role": "user", "content": "ado"}])
-    for body in (b"{", b"[]", b"[" * 100_000):
+    deep = (b'{"model": "tiny", "messages": %s}' % (b"[" * depth + b"]" * depth) for depth in (300, 900, 980, 5000))
+    half = (b'{"model": "tiny", "messages": [{"role": "user", "content": "\\ud800"}]}',
+            b'{"model": "tiny", "messages": [{"role": "user", "content": "\xed\xa0\x80"}]}', b'{"\\udfff": 1}')
+    for body in (b"{", b"[]", b"[" * 100_000, b'{"model": "tiny", "top_p": NaN}', *half, *deep):
         with pytest.raises(openai.APIStatusError) as caught:
             served.client().post("/chat/completions", cast_to=object, content=body)
         assert caught.value.status_code in (400, 404)
+    with pytest.raises(openai.BadRequestError, match="regenerate"):
+        served.client().completions.create(model="tiny", prompt="ado", extra_body={"guard": {
+            "actions": ["regenerate", "stop"]}})
+    with pytest.raises(openai.BadRequestError, match="1 to 2048"):
+        served.client().post("/score", cast_to=object, body={
+            "model": "judge", "messages": [{"role": "user", "content": "ado"}], "responses": ["a"] * 3000})
     with pytest.raises(openai.APIStatusError) as caught:
         served.client().post("/chat/completions", cast_to=object, content=b" " * (1 << 21))
     assert caught.value.status_code == 413
     assert [model.id for model in served.client().models.list()] == ["tiny", "judge", "bert"]
+
+
+def test_a_mistake_of_ours_is_told_and_counted(served: Served, monkeypatch: Any) -> None:
+    service, mistakes = served.app.state.service, ("/v1/score", 500)
+    before = service.figures.requests[mistakes]
+
+    def mistake(*given: Any) -> Any:
+        raise RuntimeError("a mistake of ours")
+    monkeypatch.setattr("preceptor.web.api.read_score", mistake)
+    def post(path: str, **body: Any) -> Any:  # over a connection of its own, which the server closes after a mistake
+        connection = HTTPConnection(served.url.removeprefix("http://"), timeout=60)
+        connection.request("POST", f"/v1/{path}", json.dumps(body), {"Authorization": "Bearer one"})
+        return connection.getresponse()
+    assert b"its log says how" in post("score", model="judge").read()
+    assert service.figures.requests[mistakes] == before + 1
+    call, turns = type(service.models["tiny"]._call), iter(range(99))
+    advance = call.advance
+
+    def fails(self: Any) -> bool:
+        return mistake() if next(turns) > 3 else advance(self)
+    monkeypatch.setattr(call, "advance", fails)
+    answer = post("completions", model="tiny", prompt="ado", seed=5, max_tokens=20, min_p=1e-9, stream=True)
+    with pytest.raises(IncompleteRead) as cut:
+        answer.read()
+    assert answer.status == 200 and b"its log says how" in cut.value.partial and b"[DONE]" not in cut.value.partial
+    monkeypatch.undo()
+    again = ask(served, "ado", seed=5, max_tokens=9).choices[0].message.content
+    assert again == served.alone("ado", 5, max_tokens=9).text
 
 
 def test_whoever_comes_too_often_or_to_a_full_server_gets_429(served: Served, monkeypatch: Any) -> None:
@@ -214,6 +252,13 @@ def test_models_have_names_and_keys_are_never_none_by_mistake(tmp_path: Path) ->
     for wrong in ([f"{tmp_path}/a", f"a={tmp_path}/a/b"], [f"{tmp_path}/none"]):
         with pytest.raises(UserError):
             folders_of(wrong)
+    run = tmp_path / "run"
+    for number, step in enumerate(("sft", "ppo", "evaluate")):
+        (run / f"0{number}-{step}" / "model").mkdir(parents=True)
+    (run / "run.json").write_text('{"steps": {}}')
+    with pytest.raises(UserError, match=f"newest policy, '{run}/01-ppo'"):
+        folders_of([str(run)])
+    assert folders_of([str(run / "00-sft")]) == {"sft": run / "00-sft"}
     (tmp_path / "keys").write_text("one\n\n two \n")
     assert keys_of(tmp_path / "keys") == ("one", "two")
     (tmp_path / "keys").write_text("\n")

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import torch
 from playwright.sync_api import Browser, Page, Route
 
 from preceptor.data.records import Conversation, Prompt
-from preceptor.feedback.preferences import all_thumbs
+from preceptor.feedback.preferences import all_thumbs, prefer
 from preceptor.feedback.records import comparisons
 from preceptor.feedback.store import Store, open_store
 from preceptor.generate import cuts
@@ -240,6 +241,45 @@ def test_stopping_ends_the_work_keeps_what_was_written_and_says_so(browser: Brow
     settled(page)
     assert kept(page)["turns"][0]["answers"][0]["text"] == talking.alone(
         "ann", "bado", 7, temperature=0.7, min_p=1e-9, max_tokens=16)
+
+
+def test_what_is_pressed_twice_is_said_once_whatever_is_open_by_then(browser: Browser, talking: Talking,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    page, go = talking.open(browser), threading.Event()
+    before = list(comparisons(talking.store))
+
+    def slowly(*given: Any) -> Any:
+        go.wait(20)
+        return prefer(*given)
+    monkeypatch.setattr("preceptor.web.chatting.prefer", slowly)
+    keys(page, "2 p")
+    ask(page, "kemi ona")
+    keys(page, "b b n")
+    page.locator("#welcome").wait_for()
+    go.set()
+    page.wait_for_function("() => Object.keys(localStorage).some(key => key.startsWith('preceptor/chat/') "
+                           "&& JSON.parse(localStorage[key]).turns[0].verdict)")
+    [said] = list(comparisons(talking.store))[len(before):]
+    assert said.ranking == [[1], [0]] and page.locator("#welcome").is_visible()
+
+
+def test_what_is_deleted_while_it_is_written_stays_deleted(browser: Browser, talking: Talking,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    page, engine = talking.open(browser, options={"temperature": 0.7, "min_p": 1e-9}), talking.engines["ann"]
+    advance = type(engine._call).advance
+
+    def slow(call: Any) -> bool:
+        time.sleep(0.15)
+        return advance(call)
+    monkeypatch.setattr(type(engine._call), "advance", slow)
+    page.fill("#question", "bado")
+    page.press("#question", "Enter")
+    page.wait_for_function("() => document.querySelector('.said')?.innerText.length > 2")
+    keys(page, "l")
+    page.click("#conversations [data-delete]")
+    page.wait_for_function("() => document.getElementById('send').innerText.includes('Ask')")
+    page.wait_for_timeout(300)
+    assert not page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('preceptor/chat/')).length")
 
 
 def stream_of(text: str, finish: str = "stop") -> str:

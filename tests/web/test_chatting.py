@@ -29,6 +29,7 @@ from preceptor.web.chatting import beside, create_chat
 from preceptor.web.limits import Limit
 from preceptor.web.opinions import GUEST, Opinions, store_of
 from preceptor.web.options import ServeOptions
+from preceptor.web.render import kept_markdown
 from preceptor.words.catalogue import LANGUAGES, catalogue
 from tests.generate.conftest import CONTEXT, build, train_bpe
 from tests.web.conftest import EVIL
@@ -121,6 +122,10 @@ def test_another_site_can_do_nothing_here(engine: Engine, place: Path) -> None:
                                                   "Access-Control-Request-Method": "POST"})
         assert "access-control-allow-origin" not in preflight.headers
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    asked = {"model": "ann", "messages": ASKED, "max_tokens": 2}
+    for headers, status in (({"Origin": "http://evil.example", "Content-Type": "text/plain"}, 403), ({}, 200),
+                            ({"Origin": "null"}, 403), ({"Origin": "http://localhost:8000"}, 200)):
+        assert client.post("/v1/chat/completions", content=json.dumps(asked), headers=headers).status_code == status
     assert not place.exists()
     assert client.post("/api/chat/thumbs", json=POSTS["/api/chat/thumbs"], headers={
         "Origin": "http://localhost:8000"}).status_code == 200
@@ -179,6 +184,9 @@ def test_markdown_is_shown_and_never_obeyed(engine: Engine, place: Path) -> None
     texts = [EVIL, "# Title\n\n```js\nalert(1)\n```", "![x](http://evil.example/pixel.png)", "| a |\n|---|\n| 1 |"]
     html = visitor(engine, place).post("/api/chat/markdown", json={"texts": texts}).json()["html"]
     assert "<script" not in html[0] and "<img" not in "".join(html) and 'href="javascript' not in html[0]
+    brackets = "[" * 900_000 + "<b>"  # which would take Markdown a quarter of an hour
+    [shown] = visitor(engine, place).post("/api/chat/markdown", json={"texts": [brackets]}).json()["html"]
+    assert shown.startswith('<p class="plain">[[') and shown.endswith("[&lt;b&gt;</p>")
     assert "<strong>bold</strong>" in html[0] and "<pre><code" in html[1] and "<table>" in html[3]
 
 
@@ -194,6 +202,14 @@ def test_the_page_stands_beside_the_api(engine: Engine, place: Path) -> None:
     assert client.get("/v1/chat/completions").status_code == 405
     chinese = client.get("/", headers={"Accept-Language": "zh-CN"}).text
     assert 'lang="zh-CN"' in chinese and catalogue("zh")["chat.title"] in chinese
+
+
+def test_the_specification_asks_for_a_key_where_the_server_does(engine: Engine, place: Path) -> None:
+    for keys in ((), ("a key",)):
+        said = visitor(engine, place, keys=keys).get("/openapi.json").json()
+        assert ("security" in said) == ("components" in said) == bool(keys)
+        responses = said["paths"]["/v1/models"]["get"]["responses"]
+        assert ("401" in responses, "403" in responses) == (bool(keys), not keys)
 
 
 def test_the_page_s_own_calls_have_a_limit(engine: Engine, place: Path) -> None:
@@ -214,6 +230,16 @@ def test_every_sentence_of_the_script_is_in_the_catalogue() -> None:
     assert len(asked) > 60
     for language in LANGUAGES:
         assert not {key for key in asked if f"chat.{key}" not in catalogue(language)}
+
+
+def test_half_a_character_is_refused_and_no_text_of_a_client_s_is_held(anybody: TestClient) -> None:
+    before = kept_markdown.cache_info().currsize
+    for path, body in POSTS.items():
+        half = json.dumps(body).replace("bees", "\\ud83d").replace('["a"]', '["\\ud83d"]')
+        sent = anybody.post(path, content=half, headers={"Content-Type": "application/json"})
+        assert "\\ud83d" in half and 400 <= sent.status_code < 500, (path, sent.text)
+    assert anybody.post("/api/chat/markdown", json={"texts": ["one **text**"]}).status_code == 200
+    assert kept_markdown.cache_info().currsize == before
 
 
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

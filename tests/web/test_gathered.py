@@ -76,3 +76,46 @@ def test_no_more_wait_than_may_and_who_left_is_not_worked_for() -> None:
 
     asyncio.run(some())
     assert worked == [1, 3]
+
+
+def test_an_event_loop_that_ends_takes_nobody_with_it() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slowly(items: list[int]) -> list[int]:
+        begun.set()
+        go.wait(10)
+        return items
+
+    gathered = Gathered(slowly, rows=1, most=3)
+
+    async def leave() -> None:
+        asked = asyncio.create_task(gathered.results([1]))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        asked.cancel()
+        threading.Timer(0.1, go.set).start()
+
+    async def come() -> list[int]:
+        return await asyncio.wait_for(gathered.results([2]), 10)
+
+    asyncio.run(leave())
+    assert gathered.at_work() == 0 and asyncio.run(come()) == [2]
+
+
+def test_room_that_can_never_be_is_not_asked_for_and_what_fails_alone_is_tried_once() -> None:
+    tried: list[list[int]] = []
+
+    def careful(items: list[int]) -> list[int]:
+        tried.append(items)
+        if 13 in items:
+            raise ValueError("13")
+        return items
+
+    async def some() -> None:
+        gathered = Gathered(careful, rows=2, most=0)
+        assert await gathered.results([1, 2, 3]) == [1, 2, 3]
+        with pytest.raises(ValueError):
+            await gathered.results([13])
+
+    asyncio.run(some())
+    assert tried == [[1, 2], [3], [13]]

@@ -33,6 +33,7 @@ from preceptor.models.embedding import TextEncoder, pooled
 from preceptor.run.errors import UserError
 from preceptor.web.answering import Call
 from preceptor.web.api import create_api
+from preceptor.web.asked import read_chat
 from preceptor.web.options import ServeOptions
 from preceptor.web.served import Scorer, load
 from preceptor.web.service import Folders
@@ -68,6 +69,13 @@ def test_embeddings_are_the_means_of_the_encoder_s_states(served: Served) -> Non
 def test_embeddings_that_cannot_be_made_are_refused(served: Served, options: dict[str, Any], words: str) -> None:
     with pytest.raises(openai.BadRequestError, match=words):
         served.client().embeddings.create(model="bert", **options)
+
+
+def test_a_text_of_which_nothing_is_left_has_no_vector(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = TextEncoder(folder / "bert")
+    monkeypatch.setattr(encoder, "tokenizer", lambda text, verbose: {"input_ids": []})
+    with pytest.raises(UserError, match="no vector"):
+        encoder.tokens("\u200b")
 
 
 def test_an_exported_encoder_embeds_as_the_encoder_does(folder: Path, tmp_path: Path) -> None:
@@ -171,6 +179,26 @@ def test_without_a_log_nothing_is_kept_and_nothing_is_promised(folder: Path) -> 
         client.post("/feedback", body={"id": "x", "thumb": "up"}, cast_to=object)
     server.should_exit = True
     thread.join(20)
+
+
+def test_a_long_request_is_read_beside_the_event_loop_for_the_model_that_is_there_then(served: Served, folder: Path,
+                                                                                       monkeypatch: Any) -> None:
+    models, read = served.app.state.service.models, []
+    old, new = models["tiny"], load("tiny", folder / "tiny", ServeOptions(rows=6, max_tokens=4))
+
+    def reads(body: Any, decoder: LocalDecoder, *rest: Any) -> Any:
+        read.append((decoder, threading.current_thread()))
+        models["tiny"] = new  # it takes the old one's place while the request is read
+        return read_chat(body, decoder, *rest)
+    monkeypatch.setattr("preceptor.web.api.read_chat", reads)
+    try:
+        ask(served, stop=["z" * 5000], max_tokens=2, extra_body={"store": False})
+        ask(served, max_tokens=2, extra_body={"store": False})
+    finally:
+        models["tiny"] = old
+        new.close()
+    assert [decoder for decoder, _ in read] == [old.decoder, new.decoder, new.decoder]
+    assert read[2][1] not in (read[0][1], read[1][1]), "a short one is read in the event loop's own thread"
 
 
 def slow(monkeypatch: Any, engine: Any, seconds: float) -> None:

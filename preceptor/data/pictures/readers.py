@@ -92,24 +92,27 @@ def _rows_of(file: Path, rows: Iterator[tuple[int, dict[str, Any]]], prefix: str
     found: dict[str, Sample] = {}
     for number, row in rows:
         try:
-            sample = _of_conversation(file, row) if "messages" in row else _of_row(file, number, row)
+            samples = _of_conversation(file, row) if "messages" in row else [_of_row(file, number, row)]
         except UserError as error:
             raise UserError(f"Row {number} of '{file}': {error.cause}", error.cure) from None
-        sample.name, sample.split = prefix + sample.name, row.get("split", split)
-        known = found.setdefault(sample.name, sample)
-        if known is not sample:
-            known.records += sample.records
-            known.wrong += sample.wrong
+        for sample in samples:
+            sample.name, sample.split = prefix + sample.name, row.get("split", split)
+            known = found.setdefault(sample.name, sample)
+            if known is not sample:
+                known.records += sample.records
+                known.wrong += sample.wrong
     yield from found.values()
 
 
-def _of_conversation(file: Path, row: dict[str, Any]) -> Sample:
+def _of_conversation(file: Path, row: dict[str, Any]) -> list[Sample]:
+    """The pictures of a conversation; its record stands with the first of them."""
     record = Conversation.from_dict({name: value for name, value in row.items() if name != "split"})
     urls = image_urls(record.messages)
-    if len(urls) != 1:
-        return Sample(record.id, b"", wrong=[f"a conversation with {len(urls)} pictures instead of one"])
+    if not urls:
+        return [Sample(record.id, b"", wrong=["a conversation without a picture"])]
     empty = not str(record.messages[-1]["content"]).strip()
-    return Sample(urls[0], file.parent / urls[0], [] if empty else [record], wrong=["empty text"] if empty else [])
+    first = Sample(urls[0], file.parent / urls[0], [] if empty else [record], wrong=["empty text"] if empty else [])
+    return [first, *(Sample(url, file.parent / url) for url in urls[1:])]
 
 
 def _of_row(file: Path, number: int, row: dict[str, Any]) -> Sample:

@@ -1,13 +1,20 @@
-"""Two towers as networks of transformers, both ways: the weights are the same, only their names are others.
+"""CLIP, SigLIP and FLAVA as networks of transformers, both ways: the weights are the same, only their names are others.
 
     ours                          CLIPModel                       ours                 SiglipModel
     image.*                       *                               image.*              vision_model.*
     text.*                        *                               text.*               text_model.*
     scale.log_scale               logit_scale                     scale.log_scale      logit_scale (1,)
                                                                   scale.bias           logit_bias (1,)
-"""
 
-from typing import Any
+    ours, of FLAVA                FlavaForPreTraining
+    image.*, text.*, fusion.*     flava.image_model.*, text_model.*, multimodal_model.*
+    image_vector, text_vector     flava.image_projection, text_projection
+    image_bridge, text_bridge     flava.image_to_mm_projection, text_to_mm_projection
+    codes_head, words_head        mim_head, mlm_head; with fused_ in front mmm_image_head, mmm_text_head
+    matching_head                 itm_head
+
+Theirs has a pooler on each of FLAVA's encoders that no loss and no vector passes through; ours has none.
+"""
 
 from torch import Tensor, nn
 
@@ -15,30 +22,56 @@ from preceptor.run.errors import UserError
 
 PREFIXES = {"clip": {"image.": "", "text.": "", "scale.log_scale": "logit_scale"},
             "siglip": {"image.": "vision_model.", "text.": "text_model.", "scale.log_scale": "logit_scale",
-                       "scale.bias": "logit_bias"}}
+                       "scale.bias": "logit_bias"},
+            "flava": {"image.": "flava.image_model.", "text.": "flava.text_model.",
+                      "fusion.": "flava.multimodal_model.", "image_vector.": "flava.image_projection.",
+                      "text_vector.": "flava.text_projection.", "image_bridge.": "flava.image_to_mm_projection.",
+                      "text_bridge.": "flava.text_to_mm_projection.", "codes_head.": "mim_head.",
+                      "words_head.": "mlm_head.", "fused_codes_head.": "mmm_image_head.",
+                      "fused_words_head.": "mmm_text_head.", "matching_head.": "itm_head.",
+                      "scale.log_scale": "flava.logit_scale"}}
 
 
 def as_transformers(towers: nn.Module, kind: str) -> nn.Module:
-    """A `CLIPModel` or `SiglipModel` with copies of the weights of two towers.
+    """A `CLIPModel`, `SiglipModel` or `FlavaForPreTraining` with copies of the weights of a system of that kind.
 
     Raises:
         UserError: there is no such network for this kind.
     """
-    from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
     if kind not in PREFIXES:
         raise UserError(f"transformers has no network of the kind '{kind}'.", f"Only {', '.join(PREFIXES)} have one.")
-    image, text = towers.image.config, towers.text.config
-    parts: dict[str, Any] = {"vision_config": image.to_dict(), "text_config": text.to_dict()}
-    network = (CLIPModel(CLIPConfig(**parts, projection_dim=image.projection_dim)) if kind == "clip"
-               else SiglipModel(SiglipConfig(**parts)))
+    network = _fresh(towers, kind)
     own = network.state_dict()
-    network.load_state_dict({name: value.view_as(own[name]) for name, value in
-                             ((_theirs(name, kind), value) for name, value in towers.state_dict().items())})
+    mapped = {name: value.view_as(own[name]) for name, value in
+              ((_theirs(name, kind), value) for name, value in towers.state_dict().items())}
+    without = [name for name in own if name not in mapped and "_model.pooler." not in name]
+    assert not without, f"weights that nothing of ours stands for: {without}"
+    network.load_state_dict(own | mapped)
     return network.eval()
 
 
+def _fresh(towers: nn.Module, kind: str) -> nn.Module:
+    """The network of transformers in the shape of the towers."""
+    from transformers import (
+        CLIPConfig,
+        CLIPModel,
+        FlavaConfig,
+        FlavaForPreTraining,
+        SiglipConfig,
+        SiglipModel,
+    )
+    image, text = towers.image.config.to_dict(), towers.text.config.to_dict()
+    if kind == "clip":
+        return CLIPModel(CLIPConfig(vision_config=image, text_config=text, projection_dim=image["projection_dim"]))
+    if kind == "siglip":
+        return SiglipModel(SiglipConfig(vision_config=image, text_config=text))
+    return FlavaForPreTraining(FlavaConfig(
+        image_config=image, text_config=text, multimodal_config=towers.fusion.config.to_dict(), init_codebook=False,
+        hidden_size=towers.fusion.config.hidden_size, projection_dim=towers.image_vector.out_features))
+
+
 def take_transformers(towers: nn.Module, network: nn.Module, kind: str) -> None:
-    """Copy the weights of a `CLIPModel` or `SiglipModel` of the same shape into two towers.
+    """Copy the weights of a `CLIPModel`, `SiglipModel` or `FlavaForPreTraining` of the same shape into a system.
 
     Raises:
         UserError: the shapes differ.

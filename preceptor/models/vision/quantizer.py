@@ -46,7 +46,7 @@ class Quantizer(nn.Module):
         self.sizes = nn.Parameter(torch.zeros(codes))
 
     def forward(self, states_BTW: Tensor) -> Quantised:
-        states_BTD = self._measured(self.inward(states_BTW))
+        states_BTD = self.measured(self.inward(states_BTW))
         learning = self.training and self.codebook.weight.requires_grad
         if learning:
             self._start_anew(states_BTD.detach().flatten(0, 1))
@@ -58,7 +58,7 @@ class Quantizer(nn.Module):
 
     def encode(self, states_BTW: Tensor) -> Tensor:
         """Indices (B, T) of the nearest codes; changes nothing."""
-        return self._nearest(self._measured(self.inward(states_BTW)))
+        return self._nearest(self.measured(self.inward(states_BTW)))
 
     def decode(self, indices_BT: Tensor) -> Tensor:
         """What the decoder reads, (B, T, W)."""
@@ -66,15 +66,16 @@ class Quantizer(nn.Module):
 
     def look_up(self, indices_BT: Tensor) -> Tensor:
         """The codes themselves, (B, T, D)."""
-        return self._measured(self.codebook(indices_BT))
+        return self.measured(self.codebook(indices_BT))
 
-    def _measured(self, vectors: Tensor) -> Tensor:
+    def measured(self, vectors: Tensor) -> Tensor:
+        """Vectors as distances are taken of them: of unit length where the cosine counts."""
         return normalize(vectors, dim=-1) if self.cosine else vectors
 
     @torch.no_grad()
     def _nearest(self, states_BTD: Tensor) -> Tensor:
         """argmin_v ||z - e_v||^2, without the part that all codes share."""
-        codes_VD = self._measured(self.codebook.weight).to(states_BTD.dtype)
+        codes_VD = self.measured(self.codebook.weight).to(states_BTD.dtype)
         return ((codes_VD**2).sum(1) - 2 * states_BTD @ codes_VD.T).argmin(-1)
 
     @torch.no_grad()
@@ -97,4 +98,4 @@ class Quantizer(nn.Module):
         if self.learn == "average":
             sums_VD = torch.zeros_like(self.codebook.weight).index_add_(0, indices_N, states_ND.float())
             moved_VD = DECAY * before_V[:, None] * self.codebook.weight + (1 - DECAY) * sums_VD
-            self.codebook.weight.copy_(self._measured(moved_VD / self.sizes.clamp(min=1e-9)[:, None]))
+            self.codebook.weight.copy_(self.measured(moved_VD / self.sizes.clamp(min=1e-9)[:, None]))

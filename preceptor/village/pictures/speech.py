@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from preceptor.village.language import Language, Word
 from preceptor.village.pictures.questions import Question
-from preceptor.village.pictures.scenes import Combination, Scene, Thing
+from preceptor.village.pictures.scenes import Combination, Scene, Thing, relations
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,13 @@ class Speaker:
         """All that is in the picture, each combination once with its number."""
         phrases = [self._counted(one, count) for one, count in scene.counts().items()]
         return self.forms.caption.format(list=self._listed(phrases))
+
+    def told(self, scene: Scene) -> str:
+        """The caption, and of any two things that a phrase can tell apart where the first is, seen from the second."""
+        single = scene.single()
+        places = [self.relation_caption(one, found[0], other) for number, one in enumerate(single)
+                  for other in single[number + 1:] if (found := relations(one, other))]
+        return self.language.space.join([self.caption(scene), *places])
 
     def relation_caption(self, one: Thing, relation: str, other: Thing) -> str:
         """Where one thing is, seen from another."""

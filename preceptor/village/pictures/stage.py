@@ -5,12 +5,12 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Set
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from preceptor.data.jsonl import write_jsonl
 from preceptor.data.pictures.captions import DESCRIBE, asked_record
-from preceptor.data.records import Conversation
+from preceptor.data.records import Conversation, Document, content_text
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.step import Step
@@ -27,7 +27,8 @@ LEAST_SIZE, MOST_THINGS = 48, 6     # at which outlines stay one piece, and whic
 
 
 def run(step: Step) -> None:
-    """Write `images/`, `picture_book.json` and of every split `scenes`, `conversations` and `order` (.SPLIT.jsonl).
+    """Write `images/`, `picture_book.json` and of every split `scenes`, `conversations` and `order` (.SPLIT.jsonl); for
+    language models that see nothing `told.train.jsonl`, `told.valid.jsonl` and `corpus.jsonl`.
 
     Raises:
         UserError: an option is out of its range, or Pillow is not installed.
@@ -41,15 +42,22 @@ def run(step: Step) -> None:
     for split, scenes in splits.items():
         shown = _combinations() if split == "heldout" else _combinations(heldout)
         rng = random.Random(f"picture_book/{step.seed}/{split}/questions")
-        rows, conversations = [], []
+        rows, conversations, told = [], [], []
         for name, scene in scenes.items():
             row, about = _describe(name, scene, speakers, rng, shown)
             rows.append(row)
             conversations += about
+            told += _told(scene, speakers, about)
         write_jsonl(step.folder / f"scenes.{split}.jsonl", rows)
         write_jsonl(step.folder / f"conversations.{split}.jsonl", conversations)
         rng = random.Random(f"picture_book/{step.seed}/{split}/order")
         write_jsonl(step.folder / f"order.{split}.jsonl", _word_order(scenes, speakers, rng))
+        if split in ("train", "valid"):
+            write_jsonl(step.folder / f"told.{split}.jsonl", told)
+        if split == "train":
+            write_jsonl(step.folder / "corpus.jsonl", (
+                Document(" ".join(message["content"] for message in one.messages), one.id, "picture_book")
+                for one in told))
         kinds = sorted(Counter(one.category for one in conversations).items())
         step.say(f"{split}: {len(scenes)} pictures; conversations: " + ", ".join(f"{kind} {n}" for kind, n in kinds))
     write_json(step.folder / "picture_book.json", {"version": VERSION, "seed": step.seed, "options": asdict(options),
@@ -134,3 +142,15 @@ def _describe(name: str, scene: Scene, speakers: dict[str, Speaker], rng: random
              for code, speaker in speakers.items()]
     return row, [asked_record(f"{name}-{kind}-{code}", image, asked, answer, category=kind, source="picture_book")
                  for code, kind, asked, answer in said]
+
+
+def _told(scene: Scene, speakers: dict[str, Speaker], about: list[Conversation]) -> list[Conversation]:
+    """The conversations about a picture with words in its place; words say nothing of boxes."""
+    words = {code: speaker.told(scene) for code, speaker in speakers.items()}
+    told = []
+    for record in about:
+        question = content_text(record.messages[0]["content"][1:])  # behind the picture
+        code = record.id.rpartition("-")[2]
+        asked = {"role": "user", "content": words[code] + speakers[code].language.space + question}
+        told += [replace(record, messages=[asked, record.messages[1]])] if record.category != "box" else []
+    return told

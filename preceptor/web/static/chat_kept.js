@@ -14,6 +14,7 @@ function write(store, key, text) {
 
 export const restore = conversation => write(localStorage, CONVERSATION + conversation.id, JSON.stringify(conversation));
 export const keep = conversation => restore({...conversation, touched: Date.now()});
+export const keepIfThere = conversation => load(conversation.id) && keep(conversation);  // deleted, it stays deleted
 export const load = id => read(localStorage, CONVERSATION + id);
 export const opened = () => load(sessionStorage.getItem(OPEN) || "");
 export const open = id => write(sessionStorage, OPEN, id);

@@ -86,6 +86,7 @@ export function keep() {
 
 export function open(conversation) {
   page.writing?.abort();
+  page.writing = null;  // whoever ends up with it will find another conversation, and draw nothing
   keep();
   page.conversation = conversation;
   kept.open(conversation.id);

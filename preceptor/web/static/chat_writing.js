@@ -53,7 +53,7 @@ async function write(place, answers) {
     following(() => { redraw(place); drawComposer(); });
     keep();
     id("news").textContent = t(answers.length > 1 ? "all_written" : "written");
-  } else kept.keep(conversation);
+  } else kept.keepIfThere(conversation);
 }
 
 async function writeOne(conversation, place, answer, signal) {

@@ -188,7 +188,7 @@ def test_bytes_and_floats_are_inverse() -> None:
 
 def pairs_of(count: int) -> list[Pair]:
     from preceptor.data.batches import Example
-    return [Pair(n, Example.of_text(f"t{n}", [1, 5 + n, 2]), n % 3, n) for n in range(count)]
+    return [Pair((n,), Example.of_text(f"t{n}", [1, 5 + n, 2]), n % 3, n) for n in range(count)]
 
 
 def test_batches_are_a_function_of_their_number_and_the_cursor_is_exact(tmp_path: Path) -> None:
@@ -218,6 +218,34 @@ def test_batches_are_a_function_of_their_number_and_the_cursor_is_exact(tmp_path
     skipping.skip(range(1, 3))
     assert [next(skipping).documents for _ in range(2)] == [whole[0].documents, whole[3].documents]
     assert whole[0]["pixels"].abs().max() <= 1 and not torch.equal(whole[0]["pixels"], whole[1]["pixels"])
+
+
+def test_a_conversation_may_show_several_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(RED))
+    (tmp_path / "b.png").write_bytes(encoded(BLUE))
+    parts = [{"type": "image_url", "image_url": {"url": name}} for name in ("a.png", "b.png")]
+    both = Conversation("both", [{"role": "user", "content": [*parts, {"type": "text", "text": "Are they the same?"}]},
+                                 {"role": "assistant", "content": "no"}])
+    none = Conversation("none", [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}])
+    one = asked_record("one", "a.png", "What is it?", "red")
+    write_jsonl(tmp_path / "conversations.train.jsonl", [both, one, none])
+    out = read(tmp_path, tmp_path / "out")
+    assert Pictures(out).names == ["a.png", "b.png"]
+    assert read_jsonl(out / "conversations.train.jsonl", Conversation)[0] == both
+    assert [row["reason"] for _, row in read_rows(out / "left_out.jsonl")] == ["a conversation without a picture"]
+
+
+def test_rows_with_fewer_pictures_have_zeros_behind_their_own(tmp_path: Path) -> None:
+    from preceptor.data.batches import Example
+    write_pictures(tmp_path, 8, ((f"p{n}", "train", np.full((8, 8, 3), 40 * n, np.uint8)) for n in range(4)))
+    pictures = Pictures(tmp_path)
+    pairs = [Pair(numbers, Example.of_text(str(numbers), [1, 2]), 0, 0) for numbers in ((2,), (3, 0), (1,))]
+    batch = next(PictureBatches(pictures, pairs, rows=3, steps=1, seed=0, pad=0, several=True))
+    assert batch["pixels"].shape == (3, 2, 3, 8, 8)
+    for row, (name,) in enumerate(batch.documents):
+        shown = next(pair.pictures for pair in pairs if str(pair.pictures) == name)
+        assert torch.equal(batch["pixels"][row, :len(shown)], pictures.take(shown))
+        assert (batch["pixels"][row, len(shown):] == 0).all()
 
 
 def test_a_picture_in_a_message_is_a_mark_in_its_text() -> None:

@@ -1,0 +1,65 @@
+"""Pictures among the words of a language model: vectors that it reads in the places of embeddings.
+
+While `words_for` holds, entry V + k of a vocabulary of V is vector k. So whatever reads tokens reads pictures as well:
+packed rows, one prompt with several answers, the decoding engine, which tells prompts apart by their tokens. None of it
+has a line about pictures, and the model cannot write such an entry, as it has no logit for it.
+
+    tokens       <|user|> <|image|> what is it
+    spread       <|user|> <|image|> <|image|> what is it      a picture is N = 2 vectors
+    numbered     <|user|> V+0 V+1 what is it
+
+Legend: B rows, T positions, P pictures, N vectors of a picture, D width of the language model.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.data.batches import IGNORE, Example
+
+
+def spread(example: Example, mark: int, count: int) -> Example:
+    """The example with `count` places for every picture, in the place of one mark; the last predicts what the mark did.
+    """
+    tokens: list[int] = []
+    targets: list[int] = []
+    for token, target in zip(example.tokens, example.targets, strict=True):
+        more = count - 1 if token == mark else 0
+        tokens += [token] * (more + 1)
+        targets += [IGNORE] * more + [target]
+    return Example(example.id, tokens, targets)
+
+
+def numbered(tokens_BT: Tensor, mark: int, vocabulary: int) -> Tensor:
+    """The tokens with entries V, V + 1, ... in the places of pictures, in the order of reading, row after row."""
+    places_BT = tokens_BT == mark
+    return tokens_BT.masked_scatter(places_BT, vocabulary + torch.arange(int(places_BT.sum()), device=tokens_BT.device))
+
+
+@contextmanager
+def words_for(model: nn.Module, vectors_KD: Tensor) -> Iterator[None]:
+    """Inside the block, entry V + k of the model's vocabulary is vector k, through which gradients flow."""
+    table = model.get_input_embeddings()
+    size, read = table.num_embeddings, []
+
+    def take_words(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
+        read.append(inputs[0])
+        return (inputs[0].clamp(max=size - 1),)
+
+    def put_vectors(_: nn.Module, __: Any, embedded_BTD: Tensor) -> Tensor:
+        tokens_BT = read.pop()
+        own_BT = tokens_BT >= size
+        if not len(vectors_KD):  # no row shows a picture
+            return embedded_BTD
+        found_BTD = vectors_KD.to(embedded_BTD.dtype)[(tokens_BT - size).clamp(min=0)]
+        return torch.where(own_BT[..., None], found_BTD, embedded_BTD)
+
+    hooks = [table.register_forward_pre_hook(take_words), table.register_forward_hook(put_vectors)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
