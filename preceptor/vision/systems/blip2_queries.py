@@ -2,7 +2,8 @@
 
 Three losses with one trunk and three masks: contrast, match, write. transformers has the networks and no training code
 for them; where the paper leaves something open, this is as the authors' code has it: the most alike query counts for a
-pair, match is a mean over queries, and what does not belong together is drawn by likeness.
+pair, match is a mean over queries, and what does not belong together is drawn by likeness (a tenth of it alike, unlike
+there: data/pictures/pretext.py says why).
 """
 
 from collections.abc import Sequence
