@@ -213,8 +213,8 @@ def test_answers_anew_in_other_ways_and_a_ranking_of_three(browser: Browser, tal
     assert page.locator("#conversations li").count() == 1
 
 
-def test_stopping_ends_the_work_keeps_what_was_written_and_says_so(browser: Browser, talking: Talking,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def writing_slowly(browser: Browser, talking: Talking, monkeypatch: pytest.MonkeyPatch) -> tuple[Page, Any]:
+    """A page on which an answer has begun and takes seconds, and the engine that writes it."""
     page, engine = talking.open(browser, options={"temperature": 0.7, "min_p": 1e-9}), talking.engines["ann"]
     advance = type(engine._call).advance
 
@@ -225,6 +225,12 @@ def test_stopping_ends_the_work_keeps_what_was_written_and_says_so(browser: Brow
     page.fill("#question", "bado")
     page.press("#question", "Enter")
     page.wait_for_function("() => document.querySelector('.said')?.innerText.length > 2")
+    return page, engine
+
+
+def test_stopping_ends_the_work_keeps_what_was_written_and_says_so(browser: Browser, talking: Talking,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    page, engine = writing_slowly(browser, talking, monkeypatch)
     assert page.inner_text("#send .label") == "Stop" and engine.at_work() == 1
     page.keyboard.press("Escape")
     page.locator(".note", has_text="Stopped").wait_for()
@@ -265,16 +271,7 @@ def test_what_is_pressed_twice_is_said_once_whatever_is_open_by_then(browser: Br
 
 def test_what_is_deleted_while_it_is_written_stays_deleted(browser: Browser, talking: Talking,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    page, engine = talking.open(browser, options={"temperature": 0.7, "min_p": 1e-9}), talking.engines["ann"]
-    advance = type(engine._call).advance
-
-    def slow(call: Any) -> bool:
-        time.sleep(0.15)
-        return advance(call)
-    monkeypatch.setattr(type(engine._call), "advance", slow)
-    page.fill("#question", "bado")
-    page.press("#question", "Enter")
-    page.wait_for_function("() => document.querySelector('.said')?.innerText.length > 2")
+    page, engine = writing_slowly(browser, talking, monkeypatch)
     keys(page, "l")
     page.click("#conversations [data-delete]")
     page.wait_for_function("() => document.getElementById('send').innerText.includes('Ask')")
