@@ -2,19 +2,26 @@
 
 Each answer is tokenised apart from what stands before it, so that the tokens that a loss counts are exactly those that
 the model will have to write after the same prompt, end of text included.
+
+Only the template writes special tokens. A message that spells one ("<|assistant|>") is read as the letters that it is:
+else whoever sends a text could begin a turn in another's name, or end an answer.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from preceptor.data.batches import IGNORE, Example
-from preceptor.data.records import Conversation, Document, Prompt, content_text
+from preceptor.data.records import IMAGE, Conversation, Document, Prompt
 from preceptor.run.errors import UserError
 
 END, PAD = "<|end|>", "<|pad|>"  # never the same token: a masked pad must not mask the end of an answer
 SPECIALS = (END, PAD, "<|system|>", "<|user|>", "<|assistant|>")
+CUT = "\ufdd0"  # where text is tokenised in two parts: a character that Unicode leaves to programs, and no text holds
 
 TEMPLATE = ("{% for message in messages %}{{ '<|' + message['role'] + '|> ' + message['content'] }}"
             "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
@@ -67,7 +74,7 @@ def encode_document(tokenizer: Any, document: Document) -> Example:
 
 def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """The tokens of a prompt, up to where the assistant begins to write."""
-    return encode_text(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
+    return _encode(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
 
 
 def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int) -> tuple[list[dict[str, Any]], bool]:
@@ -115,7 +122,7 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
         if not before.startswith(done) or not after.startswith(before):
             raise UserError(f"The chat template rewrites earlier messages of conversation '{conversation.id}'.",
                             "Use a template that only appends.")
-        given, answer = encode_text(tokenizer, before[len(done):]), _answer_tokens(tokenizer, after[len(before):])
+        given, answer = _encode(tokenizer, before[len(done):]), _answer_tokens(tokenizer, after[len(before):])
         tokens += given + answer
         counted += [False] * len(given) + [True] * len(answer)
         _, end, behind = after[len(before):].partition(tokenizer.eos_token)
@@ -145,13 +152,42 @@ def _refuse_unclear(tokenizer: Any, conversation: Conversation) -> None:
 
 def _answer_tokens(tokenizer: Any, text: str) -> list[int]:
     """An answer's tokens up to its end-of-text token; what a template writes behind that is never the model's."""
-    tokens = encode_text(tokenizer, text)
+    tokens = _encode(tokenizer, text)
     if tokenizer.eos_token_id in tokens:
         return tokens[:tokens.index(tokenizer.eos_token_id) + 1]
     return [*tokens, tokenizer.eos_token_id]
 
 
+def _encode(tokenizer: Any, rendered: str) -> list[int]:
+    """The tokens of what `_render` gave: its special tokens are the template's own."""
+    return [token for part in rendered.split(CUT) for token in encode_text(tokenizer, part)]
+
+
 def _render(tokenizer: Any, messages: list[dict[str, Any]], *, waiting: bool) -> str:
-    """The messages by the chat template; a picture is its mark among the text."""
-    messages = [message | {"content": content_text(message["content"])} for message in messages]
+    """The messages by the chat template; a picture is its mark among the text, and special tokens in texts are cut."""
+    specials = tuple(sorted({*tokenizer.all_special_tokens, *(
+        one.content for one in tokenizer.added_tokens_decoder.values() if one.special)} - {""}))
+    messages = [message | {"content": _content(message["content"], specials)} for message in messages]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=waiting)
+
+
+def _content(content: str | list[dict[str, Any]], specials: tuple[str, ...]) -> str:
+    """The texts of a message with `CUT` in every special token that they spell, together as well as each, and `IMAGE`
+    for each picture."""
+    if isinstance(content, str):
+        return _cut(content, specials)
+    runs = groupby(content, lambda part: part.get("type") == "text")
+    return "".join(_cut("".join(part.get("text", "") for part in parts), specials) if is_text else
+                   IMAGE * len(list(parts)) for is_text, parts in runs)
+
+
+def _cut(text: str, specials: tuple[str, ...]) -> str:
+    if not any(special in text for special in specials):  # as of nearly all texts
+        return text
+    return _beginnings(specials).sub(rf"\1{CUT}", text)
+
+
+@cache
+def _beginnings(specials: tuple[str, ...]) -> re.Pattern[str]:
+    """The first character of each special token in a text."""
+    return re.compile(f"(?={'|'.join(map(re.escape, specials))})(.)", re.DOTALL)
