@@ -24,8 +24,9 @@ from preceptor.generate.engine import Engine, Full
 from preceptor.run.errors import UserError
 from preceptor.web.answering import Call, Form, Late, Left, News, event
 from preceptor.web.asked import Asked, read_chat, read_completion, read_embeddings, read_score
+from preceptor.web.connections import PATIENCE
 from preceptor.web.figures import Figures
-from preceptor.web.guard import LARGEST, check_json
+from preceptor.web.guard import LARGEST, KnownHosts, check_json
 from preceptor.web.judging import read_feedback
 from preceptor.web.options import ServeOptions
 from preceptor.web.served import Embedder, Scorer, Served
@@ -33,7 +34,6 @@ from preceptor.web.service import Folders, In, Service
 from preceptor.web.specification import specification
 
 SHORT = 4096  # characters of a request that is read at once: a thread would cost it more
-PATIENCE = 60.0  # seconds in which a request must have arrived
 FAILED = "The server failed; its log says how."
 KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error",
          429: "rate_limit_error", 500: "server_error", 504: "timeout_error"}
@@ -70,6 +70,8 @@ def create_api(models: Mapping[str, Served], options: ServeOptions, log: Store |
     app.add_exception_handler(HTTPException, lambda request, error: _error(
         error.status_code, error.detail, error.headers))
     app.add_exception_handler(Exception, lambda request, error: _error(500, FAILED))
+    if not options.keys:
+        app.add_middleware(KnownHosts, names=options.hosts)
     app.add_middleware(Counted, figures=service.figures, paths={route.path for route in app.routes})
     return app
 

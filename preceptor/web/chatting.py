@@ -26,7 +26,6 @@ from preceptor.web.asked import checked
 from preceptor.web.guard import Refused, Strict, check_origin
 from preceptor.web.limits import Limit
 from preceptor.web.opinions import Opinions
-from preceptor.web.options import WebOptions
 from preceptor.web.render import image_of, language_of, markdown, page, parts_of
 from preceptor.web.service import Service, recognised
 from preceptor.web.shell import furnish
@@ -41,13 +40,12 @@ router = APIRouter()
 
 
 def create_chat(service: Service, opinions: Opinions) -> FastAPI:
-    """The page over what is served. Without keys, and with nobody but this machine to reach it, it answers under this
-    machine's names alone: another name would be a stranger's page that had its name point here (DNS rebinding)."""
+    """The page over what is served; without keys under this server's names alone, as the API."""
     app = FastAPI(title="Preceptor", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service, app.state.opinions = service, opinions
     app.state.requests = Limit(PER_MINUTE, 60)
     app.include_router(router)
-    furnish(app, ("*",) if service.options.keys or not opinions.alone else WebOptions.hosts)
+    furnish(app, ("*",) if service.options.keys else service.options.hosts)
     app.add_exception_handler(TemplateError, lambda request, error: JSONResponse({"detail": str(error)}, 400))
     return app
 

@@ -10,12 +10,11 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from preceptor.run.errors import UserError
-from preceptor.web.guard import HEADERS, LARGEST, Refused
+from preceptor.web.guard import HEADERS, LARGEST, KnownHosts, Refused
 from preceptor.web.render import COLOURS, LANGUAGES, THEMES, page, prepare
 
 router = APIRouter()
@@ -27,7 +26,7 @@ def furnish(app: FastAPI, hosts: Sequence[str]) -> None:
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("preceptor.web").joinpath("static"))))
     app.add_middleware(Guarded)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(KnownHosts, names=hosts)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(DataError, _unkeepable)

@@ -122,10 +122,10 @@ class Served:
         return LocalDecoder(self.model, self.tokenizer).answers([request])[0].response
 
 
-def start(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
+def start(app: Any, **config: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=10))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=10, **config))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:
