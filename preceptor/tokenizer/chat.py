@@ -9,7 +9,7 @@ else whoever sends a text could begin a turn in another's name, or end an answer
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -77,17 +77,20 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     return _encode(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
 
 
-def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int) -> tuple[list[dict[str, Any]], bool]:
+def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int,
+            tokens: Callable[[Prompt], list[int]] | None = None) -> tuple[list[dict[str, Any]], bool]:
     """The conversation without as many of its first questions, each with its answer, as `room` tokens cannot hold.
 
-    A system message in front and the last question always stay; the second value says whether they fit, too.
+    A system message in front and the last question always stay; the second value says whether they fit, too. `tokens`
+    gives the tokens of a prompt where they are not the tokenizer's alone, as of one with pictures.
     """
     head = [message for message in messages[:1] if message["role"] == "system"]
     rest = list(messages[len(head):])
     firsts = range(0, max(1, len(rest)), 2)
 
     def fits(first: int) -> bool:
-        return len(encode_prompt(tokenizer, Prompt(id="chat", messages=[*head, *rest[first:]]))) <= room
+        prompt = Prompt(id="chat", messages=[*head, *rest[first:]])
+        return len(tokens(prompt) if tokens else encode_prompt(tokenizer, prompt)) <= room
     # Most conversations fit whole; of a long one each look costs as much as the conversation is long.
     place = 0 if fits(0) else bisect_left(firsts, True, lo=1, key=fits)
     return [*head, *rest[firsts[min(place, len(firsts) - 1)]:]], place < len(firsts)

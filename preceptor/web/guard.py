@@ -170,8 +170,8 @@ class KnownHosts:
             await self.app(scope, receive, send)
             return
         refusal = JSONResponse({"error": {"message": (
-            f"This server is not known as '{host[:80]}'. Call it by its address; preceptor serve takes further names by "
-            "--allow-host."),
+            f"This server is not known as '{host[:80]}'. Call it by its address; preceptor serve takes further names "
+            "by --allow-host."),
             "type": "permission_error", "param": None, "code": None}}, 403)
         await refusal(scope, receive, send)
 

@@ -151,7 +151,8 @@ def test_other_refusals(served: Served) -> None:
     with pytest.raises(openai.APIStatusError) as caught:
         served.client().post("/chat/completions", cast_to=object, content=b" " * (1 << 21))
     assert caught.value.status_code == 413
-    assert [model.id for model in served.client().models.list()] == ["tiny", "judge", "bert"]
+    assert [model.id for model in served.client().models.list()] == [
+        "tiny", "judge", "bert", "seer", "captioner"]
 
 
 def test_a_mistake_of_ours_is_told_and_counted(served: Served, monkeypatch: Any) -> None:
