@@ -149,7 +149,7 @@ def test_other_refusals(served: Served) -> None:
         served.client().post("/score", cast_to=object, body={
             "model": "judge", "messages": [{"role": "user", "content": "ado"}], "responses": ["a"] * 3000})
     with pytest.raises(openai.APIStatusError) as caught:
-        served.client().post("/chat/completions", cast_to=object, content=b" " * (1 << 21))
+        served.client().post("/completions", cast_to=object, content=b" " * (1 << 21))
     assert caught.value.status_code == 413
     assert [model.id for model in served.client().models.list()] == [
         "tiny", "judge", "bert", "seer", "captioner"]

@@ -1,10 +1,10 @@
 """The chat page in a real browser: asking, stopping, choosing, keeping, and what hostile texts cannot do."""
 
+import base64
+import io
 import json
-import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,12 @@ import pytest
 pytest.importorskip("playwright", reason="the browser tests need playwright")
 pytest.importorskip("openai", reason="the server is tested with OpenAI's own client")
 
+import numpy as np
 import torch
-from playwright.sync_api import Browser, Page, Route
+from PIL import Image
+from playwright.sync_api import Browser, Page
 
+from preceptor.data.pictures.captions import DESCRIBE
 from preceptor.data.records import Conversation, Prompt
 from preceptor.feedback.preferences import all_thumbs, prefer
 from preceptor.feedback.records import comparisons
@@ -26,19 +29,25 @@ from preceptor.generate import cuts
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.engine import Engine
 from preceptor.generate.local import LocalDecoder
+from preceptor.models.causal import save_model
+from preceptor.vision.keep import load_system
+from preceptor.vision.reader import reader_of
 from preceptor.web.api import create_api
 from preceptor.web.chatting import beside, create_chat
 from preceptor.web.opinions import Opinions
 from preceptor.web.options import ServeOptions
+from preceptor.web.served import Sighted
+from preceptor.words.catalogue import catalogue
 from tests.generate.conftest import build, train_bpe
-from tests.web.conftest import EVIL, start
+from tests.web.conftest import EVIL, save_seers, start
 
 PIXELS = {"light": "rgb(253, 252, 250)", "dark": "rgb(22, 24, 27)"}
 
 
 @dataclass
 class Talking:
-    """A server of two small models with the chat page, and the store that it keeps opinions in."""
+    """A server of small models with the chat page, and the store that it keeps opinions in: ann and bob read, eve also
+    sees."""
 
     url: str
     engines: dict[str, Engine]
@@ -72,6 +81,12 @@ def talking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talking]:
     tokenizer = train_bpe(["ado emi iru ona bado kemi"] * 20, 300, 10_000)
     engines = {name: Engine(LocalDecoder(build(family, tokenizer), tokenizer, rows=8, name=name))
                for name, family in (("ann", "llama"), ("bob", "gpt2"))}
+    folder = tmp_path_factory.mktemp("seer")
+    language = build("llama", tokenizer)
+    language.lm_head = torch.nn.Linear(32, len(tokenizer), bias=False)
+    save_model(language, tokenizer, folder / "tiny")
+    save_seers(folder)
+    engines["eve"] = Sighted(reader_of(load_system(folder / "seer"), 8, "eve"), ServeOptions(max_tokens=24))
     api = create_api(engines, ServeOptions(max_tokens=24, requests_per_minute=100_000))
     chat = create_chat(api.state.service, Opinions(str(place), alone=True))
     server, thread, url = start(beside(api, chat))
@@ -317,47 +332,110 @@ def test_hostile_texts_are_shown_and_nobody_else_is_asked_for_anything(browser: 
     assert "no room" in page.inner_text("#toast") and page.locator(".turn").count() == 4
 
 
-def png() -> bytes:
-    """A red picture of 900 by 600 pixels."""
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    rows = b"".join(b"\0" + b"\xc0\x20\x20" * 900 for _ in range(600))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 900, 600, 8, 2, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+def png(width: int = 900, height: int = 600) -> bytes:
+    """A picture of noise, which says something to a model that sees."""
+    noise, file = np.random.default_rng(width).integers(0, 256, (8, 12, 3), np.uint8), io.BytesIO()
+    Image.fromarray(noise).resize((width, height), Image.Resampling.NEAREST).save(file, "png")
+    return file.getvalue()
 
 
-def test_images_go_to_models_that_see_and_to_no_others(browser: Browser, talking: Talking,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    page = talking.open(browser)
-    assert page.locator("#attach").is_hidden()
-    monkeypatch.setattr(talking.engines["ann"].decoder.model.config, "vision_config", {"hidden_size": 8}, raising=False)
-    sent: list[dict[str, Any]] = []
+def put(page: Page, way: str, *files: tuple[str, bytes]) -> None:
+    """Paste files into the box, or drop them on the page."""
+    page.evaluate("""([way, files]) => {
+        const held = new DataTransfer();
+        for (const [name, kind, bytes] of files)
+            held.items.add(new File([Uint8Array.from(atob(bytes), one => one.charCodeAt(0))], name, {type: kind}));
+        const event = way === "paste" ? new ClipboardEvent("paste", {clipboardData: held, bubbles: true, cancelable: true})
+            : new DragEvent(way, {dataTransfer: held, bubbles: true, cancelable: true});
+        document.getElementById("question").dispatchEvent(event); }""",
+                  [way, [[name, "image/png", base64.b64encode(raw).decode()] for name, raw in files]])
 
-    def answer(route: Route) -> None:
-        sent.append(route.request.post_data_json)
-        route.fulfill(body=stream_of(f"answer {len(sent)}"))
-    page.route("**/v1/chat/completions", answer)
-    page.reload()
-    page.locator("#attach").wait_for()
+
+def test_images_are_attached_in_every_way_and_a_model_that_sees_answers(browser: Browser, talking: Talking) -> None:
+    page, seer = talking.open(browser, models=["eve"]), talking.engines["eve"].reader
     page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": png()})
     page.locator("#pictures img").wait_for()
     page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no image"})
     page.locator("#toast", has_text="cannot be read").wait_for()
+    put(page, "paste", ("y.png", png(30, 40)))
+    page.locator("#pictures img").nth(1).wait_for()
+    put(page, "dragover", ("z.png", png(50, 20)))
+    assert page.locator("#composer.over").count() == 1
+    put(page, "drop", ("z.png", png(50, 20)), ("w.png", png(60, 20)))
+    page.locator("#pictures img").nth(3).wait_for()
+    assert page.locator("#composer.over").count() == 0
+    page.locator("#pictures button").nth(3).focus()
+    page.keyboard.press("Delete")
+    page.keyboard.press("Backspace")  # what stood before it is in focus now
+    page.locator("#pictures button").nth(1).press("Enter")
+    assert page.locator("#pictures img").count() == 1 and page.evaluate("document.activeElement.dataset.picture") == "0"
+    assert page.get_attribute("#pictures button", "aria-label") == "Remove image 1 of 1"
+    page.fill("#question", "ado")
+    page.press("#question", "Enter")
+    page.locator(".answer .tools").wait_for()
+    settled(page)
+    assert page.evaluate("[...document.querySelectorAll('.question img')].map(one => one.naturalWidth)") == [768]
+    assert page.locator("#pictures img").count() == 0 and page.get_attribute(".question img", "alt") == (
+        "Image 1 of 1 of the question")
+    [turn] = kept(page)["turns"]
+    [url], [answer] = turn["images"], turn["answers"]
+    assert url.startswith("data:image/jpeg;base64,") and answer["finish"] in ("eos", "length"), answer
+    shown = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}},
+                                          {"type": "text", "text": "ado"}]}]
+    seen = seer.read([(1, base64.b64decode(url.split(",")[1]))])
+    prompt, numbers = seer.numbered(seer.tokens(Prompt("p", shown)), seen)
+    request = Request(Prompt("p", shown), Sampling(temperature=0.7, top_p=0.95, max_tokens=16), 7)
+    call = seer.decoder.call("sample", [request], [prompt])
+    while call.advance():
+        expected = [one.response.text for _, one in call.finished()]
+    seer.shelf.take_away(numbers)
+    assert [answer["text"]] == expected, "the page shows what the system writes about this very picture"
+    page.reload()
+    page.locator(".question img").wait_for()
+    keys(page, "e")
+    with page.expect_download() as record:
+        page.click("[data-export=record]")
+    saved = Conversation.from_dict(json.loads(Path(record.value.path()).read_text()))
+    assert saved.messages == [*shown, {"role": "assistant", "content": answer["text"]}]
+    keys(page, "e")
+    with page.expect_download() as written:
+        page.click("[data-export=markdown]")
+    assert f"![]({url})" in Path(written.value.path()).read_text()
+
+
+def test_images_go_to_models_that_see_and_to_no_others(browser: Browser, talking: Talking) -> None:
+    page = talking.open(browser, models=["eve"])
+    page.set_input_files("#file", [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(20 + n, 20)}
+                                   for n in range(9)])
+    page.locator("#toast", has_text="8 images at most").wait_for()
+    assert page.locator("#pictures img").count() == 8
+    for _ in range(7):
+        page.locator("#pictures button").first.click()
     keys(page, "2")
-    page.fill("#question", "What is it?")
     page.press("#question", "Enter")
     page.locator("#toast", has_text="bob cannot see").wait_for()
-    assert not sent and page.input_value("#question") == "What is it?"
+    assert page.locator(".turn").count() == 0 and page.locator("#pictures img").count() == 1
     keys(page, "2 p /")
     page.keyboard.press("Enter")
     page.locator(".verdict").wait_for()
-    [image, text] = sent[0]["messages"][0]["content"]
-    assert text == {"type": "text", "text": "What is it?"} and image["image_url"]["url"].startswith("data:image/jpeg;")
-    assert page.evaluate("[...document.querySelectorAll('.question img')].map(one => one.naturalWidth)") == [768]
+    assert page.inner_text(".question .text") == DESCRIBE["en"] == "Describe the picture."
     keys(page, "=")
     page.locator(".verdict", has_text="A = B").wait_for()
     label = list(comparisons(talking.store))[-1]
-    assert label.prompt.messages[0]["content"] == [image, text] and label.ranking == [[0, 1]]
+    assert label.prompt.messages[0]["content"] == [
+        {"type": "image_url", "image_url": {"url": kept(page)["turns"][0]["images"][0]}},
+        {"type": "text", "text": DESCRIBE["en"]}] and label.ranking == [[0, 1]]
+    assert catalogue("zh")["chat.describe"] == DESCRIBE["zh"], "a captioner knows these two sentences"
+
+
+def test_where_nobody_sees_there_is_no_way_to_attach_one(browser: Browser, talking: Talking,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(talking.chat.state.service.models, "eve")
+    page = talking.open(browser)
+    put(page, "paste", ("x.png", png()))
+    put(page, "drop", ("x.png", png()))
+    keys(page, "i")
+    assert page.locator("#attach").is_hidden() and page.locator("#pictures img").count() == 0
 
 
 def test_a_key_is_asked_for_until_it_is_right(browser: Browser, talking: Talking,
