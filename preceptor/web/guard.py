@@ -75,6 +75,8 @@ class Room:
     """The folder of the run whose answers are labelled, where there is one."""
     place: str = ""
     """The store's path or URL."""
+    pictures: Path | None = None
+    """The folder whose files the pictures of prompts may name."""
     sign_ins: Limit = field(default_factory=lambda: Limit(10, 60))
     requests: Limit | None = None
     process: subprocess.Popen[bytes] | None = None

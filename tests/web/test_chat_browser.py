@@ -345,8 +345,9 @@ def put(page: Page, way: str, *files: tuple[str, bytes]) -> None:
         const held = new DataTransfer();
         for (const [name, kind, bytes] of files)
             held.items.add(new File([Uint8Array.from(atob(bytes), one => one.charCodeAt(0))], name, {type: kind}));
-        const event = way === "paste" ? new ClipboardEvent("paste", {clipboardData: held, bubbles: true, cancelable: true})
-            : new DragEvent(way, {dataTransfer: held, bubbles: true, cancelable: true});
+        const how = {bubbles: true, cancelable: true};
+        const event = way === "paste" ? new ClipboardEvent(way, {...how, clipboardData: held})
+            : new DragEvent(way, {...how, dataTransfer: held});
         document.getElementById("question").dispatchEvent(event); }""",
                   [way, [[name, "image/png", base64.b64encode(raw).decode()] for name, raw in files]])
 
@@ -535,4 +536,13 @@ def test_every_state_is_accessible_in_both_languages_themes_and_on_a_phone(
             look(dialog)
         page.keyboard.press("Escape")
         page.locator(f"#{dialog}[open]").wait_for(state="detached")
+    page.set_input_files("#file", [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(900 - n, 300 + n)}
+                                   for n in range(4)])
+    page.locator("#pictures img").nth(3).wait_for()
+    keys(page, "3 1 2")
+    page.press("#question", "Enter")
+    page.locator(".shown.several img").nth(3).wait_for()
+    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": png()})
+    page.locator("#pictures img").wait_for()
+    look("images")
     assert not any(found.values()), found
