@@ -5,7 +5,6 @@ shelf under numbers that its prompt has in their places. The engine reads number
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy
 import torch
 from torch import Tensor
 
@@ -51,9 +50,8 @@ class Reader:
         Raises:
             UserError: one cannot be used; the cause says why.
         """
-        pixels = [torch.from_numpy(_decoded(place, raw, self.size)) for place, raw in pictures]
         with torch.no_grad():
-            return list(self.see(as_floats(torch.stack(pixels)).to(self.shelf.device)))
+            return list(self.see(pixels_of(pictures, self.size).to(self.shelf.device)))
 
     def numbered(self, tokens: Sequence[int], seen: Sequence[Tensor]) -> tuple[list[int], list[int]]:
         """The tokens with numbers for marks; and these numbers on the shelf, which the caller takes away in the end."""
@@ -62,12 +60,21 @@ class Reader:
         return [self.first + next(left) if token == self.mark else token for token in tokens], numbers
 
 
-def _decoded(place: int, raw: bytes, size: int) -> numpy.ndarray:
-    try:
-        return decode(raw, size, most_pixels=MOST_PIXELS, formats=FORMATS).copy()
-    except BadPicture as error:
-        raise UserError(f"Picture {place} of the request cannot be used: {error}.",
-                        f"Send a whole {', '.join(FORMATS)} of at most {MOST_PIXELS // 10**6} megapixels.") from None
+def pixels_of(pictures: Sequence[tuple[int, bytes]], size: int) -> Tensor:
+    """Files of a stranger's, each with its place in its request, as systems see them, (P, 3, size, size).
+
+    Raises:
+        UserError: one cannot be used; the cause says which, and why.
+    """
+    found = []
+    for place, raw in pictures:
+        try:
+            found.append(torch.from_numpy(decode(raw, size, most_pixels=MOST_PIXELS, formats=FORMATS).copy()))
+        except BadPicture as error:
+            raise UserError(f"Picture {place} of the request cannot be used: {error}.",
+                            f"Send a whole {', '.join(FORMATS)} of at most {MOST_PIXELS // 10**6} megapixels."
+                            ) from None
+    return as_floats(torch.stack(found))
 
 
 def reader_of(system: System, rows: int, name: str) -> Reader | None:

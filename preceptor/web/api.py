@@ -30,7 +30,7 @@ from preceptor.web.guard import LARGEST, KnownHosts, check_json
 from preceptor.web.judging import read_feedback
 from preceptor.web.options import ServeOptions
 from preceptor.web.pictures import REQUEST
-from preceptor.web.served import Embedder, Scorer, Served, Sighted
+from preceptor.web.served import Embedder, Scorer, Served, Sighted, sees_pictures
 from preceptor.web.service import Folders, In, Service
 from preceptor.web.specification import specification
 
@@ -118,7 +118,7 @@ async def _openapi(request: Request) -> Response:
     service: Service = request.app.state.service
     names = ([name for name, model in service.models.items() if isinstance(model, kind)]
              for kind in (Engine, Scorer, Embedder))
-    sees = any(isinstance(model, Sighted) for model in service.models.values())
+    sees = any(sees_pictures(model) for model in service.models.values())
     return JSONResponse(specification(*names, keys=bool(service.options.keys), sees=sees))
 
 
@@ -138,7 +138,7 @@ async def _completion(request: Request, caller: In) -> Response:
 
 async def _answered(request: Request, caller: In, chat: bool) -> Response:
     service = caller.service
-    sees = chat and any(isinstance(model, Sighted) for model in service.models.values())
+    sees = chat and any(sees_pictures(model) for model in service.models.values())
     name, engine, asked = await _read(caller, await _body(request, REQUEST if sees else LARGEST), chat)
     # From here to the jobs' submission nothing is awaited: the model cannot be swapped in between.
     if service.log is not None and asked.keep:
@@ -218,13 +218,14 @@ async def _score(request: Request, caller: In) -> Response:
 
 
 async def _embeddings(request: Request, caller: In) -> Response:
-    body = await _body(request)
+    sees = any(sees_pictures(model) for model in caller.service.models.values())
+    body = await _body(request, REQUEST if sees else LARGEST)
     name, embedder = caller.service.model(body, Embedder)
     texts, as_bytes = await run_in_threadpool(read_embeddings, body, embedder.encoder)  # may be a megabyte of text
     vectors: list[Any] = await _in_time(caller, embedder.embed(texts))
     if as_bytes:
         vectors = [base64.b64encode(np.array(vector, "<f4").tobytes()).decode() for vector in vectors]
-    read = sum(map(len, texts))
+    read = sum(len(text) for text in texts if isinstance(text, list))
     return JSONResponse({"object": "list", "model": name, "usage": {"prompt_tokens": read, "total_tokens": read},
                          "data": [{"object": "embedding", "index": number, "embedding": vector}
                                   for number, vector in enumerate(vectors)]})

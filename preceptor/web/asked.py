@@ -16,9 +16,10 @@ from preceptor.models.causal import context_length
 from preceptor.models.embedding import TextEncoder
 from preceptor.run.errors import UserError, nearest
 from preceptor.tokenizer.chat import encode_prompt, encode_text
+from preceptor.vision.pair_encoder import PairEncoder, Picture
 from preceptor.vision.reader import Reader
 from preceptor.web.options import ServeOptions
-from preceptor.web.pictures import taken
+from preceptor.web.pictures import part_of, taken
 
 SAMPLING = {field.name: field.default for field in fields(Sampling)}
 BOTH = {"model": str, "stream": bool, "stream_options": dict, "n": int, "seed": int, "stop": (str, list),
@@ -229,12 +230,20 @@ def read_score(body: Any) -> tuple[list[dict[str, Any]], list[str]]:
     return given["messages"], given["responses"]
 
 
-def read_embeddings(body: Any, encoder: TextEncoder) -> tuple[list[list[int]], bool]:
-    """The tokens of the texts that `/v1/embeddings` is to embed, and whether vectors go out as base64."""
+def read_embeddings(body: Any, encoder: TextEncoder | PairEncoder) -> tuple[list[list[int] | Picture], bool]:
+    """The tokens of the texts that `/v1/embeddings` is to embed, the pictures among them, and whether vectors go out as
+    base64."""
     given = checked(body, EMBEDDINGS, sampling=False)
     texts = given.get("input")
     texts = [texts] if isinstance(texts, str) else texts
-    if not texts or len(texts) > MOST_TEXTS or not all(isinstance(text, str) and text for text in texts):
+    pictures = {}
+    if isinstance(encoder, PairEncoder) and isinstance(texts, list):
+        found: list[bytes] = []
+        for place, part in enumerate(texts[:MOST_TEXTS]):
+            if isinstance(part, dict) and part_of(part, found)["type"] == "image_url":
+                pictures[place] = (len(found), found[-1])
+    if not texts or len(texts) > MOST_TEXTS or not all(
+            place in pictures or (isinstance(text, str) and text) for place, text in enumerate(texts)):
         raise UserError(f"The field 'input' must be a text, or a list of 1 to {MOST_TEXTS} texts, none of them empty.",
                         "Give texts: numbers of tokens are of another vocabulary.")
     form = given.get("encoding_format", "float")
@@ -242,5 +251,5 @@ def read_embeddings(body: Any, encoder: TextEncoder) -> tuple[list[list[int]], b
         raise UserError(f"The encoding_format '{form}' is not known here.", nearest(form, ("float", "base64")))
     if given.get("dimensions", encoder.width) != encoder.width:
         raise UserError(f"The vectors of this model have {encoder.width} dimensions.", "Leave dimensions out.")
-    return [encoder.tokens(text) for text in texts], form == "base64"
+    return [pictures.get(place) or encoder.tokens(text) for place, text in enumerate(texts)], form == "base64"
 

@@ -24,7 +24,7 @@ def taken(messages: list[Any]) -> list[bytes]:
     for message in messages:
         if isinstance(message, dict) and isinstance(message.get("content"), list):
             before = len(found)
-            parts = [_part(part, found) for part in message["content"]]
+            parts = [part_of(part, found) for part in message["content"]]
             if len(found) == before:
                 message["content"] = "".join(part["text"] for part in parts)
                 continue
@@ -35,7 +35,8 @@ def taken(messages: list[Any]) -> list[bytes]:
     return found
 
 
-def _part(part: Any, found: list[bytes]) -> dict[str, Any]:
+def part_of(part: Any, found: list[bytes]) -> dict[str, Any]:
+    """A part of a message, a text or a picture, whose file joins those that were found; errors as in `taken`."""
     if isinstance(part, dict) and set(part) == {"type", "text"} and part["type"] == "text":
         if isinstance(part["text"], str):
             return part

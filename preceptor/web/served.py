@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from preceptor.data.pictures.decode import need_pillow
 from preceptor.data.records import Prompt, Response
 from preceptor.data.reward import Reward
 from preceptor.deploy.export import kind_of
@@ -21,7 +22,9 @@ from preceptor.models.rewards import DESCRIPTION
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.vision.keep import load_system
+from preceptor.vision.pair_encoder import PairEncoder, Picture
 from preceptor.vision.reader import Reader, reader_of
+from preceptor.vision.system import TwoTowers
 from preceptor.web.asked import Asked
 from preceptor.web.gathered import Gathered
 from preceptor.web.options import ServeOptions
@@ -89,17 +92,18 @@ class Scorer:
 
 
 class Embedder:
-    """An encoder whose texts are embedded together with those of other calls."""
+    """An encoder whose texts, and pictures where it sees, are embedded together with those of other calls."""
 
-    def __init__(self, encoder: TextEncoder, options: ServeOptions) -> None:
+    def __init__(self, encoder: TextEncoder | PairEncoder, options: ServeOptions) -> None:
         self.encoder = encoder
         self._texts = Gathered(encoder.embed, TEXTS, TEXTS * options.waiting)
 
-    async def embed(self, texts: Sequence[list[int]]) -> list[list[float]]:
-        """The vectors of texts that the encoder made tokens of.
+    async def embed(self, texts: Sequence[list[int] | Picture]) -> list[list[float]]:
+        """The vectors of texts that the encoder made tokens of, and of pictures.
 
         Raises:
             Full: too many texts wait.
+            UserError: a picture cannot be used.
         """
         return await self._texts.results(texts)
 
@@ -116,6 +120,11 @@ class Embedder:
 
 
 Served = Engine | Scorer | Embedder
+
+
+def sees_pictures(model: Served) -> bool:
+    """Whether a model can be shown pictures."""
+    return isinstance(model, Sighted) or (isinstance(model, Embedder) and isinstance(model.encoder, PairEncoder))
 
 
 def load(name: str, folder: Path, options: ServeOptions) -> Served:
@@ -137,12 +146,15 @@ def load(name: str, folder: Path, options: ServeOptions) -> Served:
     return Scorer(open_reward(model), options) if kind == "reward" else Embedder(TextEncoder(model), options)
 
 
-def _sighted(name: str, folder: Path, options: ServeOptions) -> Sighted:
+def _sighted(name: str, folder: Path, options: ServeOptions) -> Sighted | Embedder:
     if options.runtime == "onnx":
         raise UserError(f"'{folder}' is a system that sees, which PyTorch alone runs.", "Leave the runtime out.")
+    need_pillow()
     system = load_system(folder)
     reader = reader_of(system, options.rows, name)
-    if reader is None:
-        raise UserError(f"The system in '{folder}', a {system.options.system}, writes neither answers nor captions.",
-                        "Ask it with preceptor see, or serve a row that writes, such as qwen_vl or coca.")
-    return Sighted(reader, options)
+    if reader is not None:
+        return Sighted(reader, options)
+    if isinstance(system, TwoTowers):
+        return Embedder(PairEncoder(system), options)
+    raise UserError(f"The system in '{folder}', a {system.options.system}, neither writes nor has a vector of a picture"
+                    " and one of a text.", "Ask it with preceptor see, or serve a row such as qwen_vl, coca or siglip.")

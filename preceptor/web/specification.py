@@ -44,7 +44,6 @@ GUARD = {"anyOf": [{"type": "boolean"}, {
                     "minItems": 1},
         "recovery": {"type": "object", "properties": {}, "additionalProperties": True}}}, {"type": "null"}]}
 SPECIAL = {"guard": GUARD, "prompt": {"anyOf": [{"type": "string", "minLength": 1}, TEXTS]},
-           "input": {"anyOf": [{"type": "string", "minLength": 1}, {**TEXTS, "maxItems": MOST_TEXTS}]},
            "responses": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MOST_TEXTS},
            "encoding_format": {"enum": ["float", "base64", None]}, "thumb": {"enum": [*THUMBS, None]},
            "ranking": {"anyOf": [{"type": "array", "items": {"type": "array", "items": PLACE}}, {"type": "null"}]},
@@ -73,7 +72,7 @@ def specification(writers: list[str], scorers: list[str], encoders: list[str], k
         "/v1/completions": _post("Go on with a text", {**sampling, **COMPLETION}, ["model", "prompt"],
                                  _answers("text"), writers, streams=True),
         "/v1/embeddings": _post("Texts as vectors", EMBEDDINGS, ["model", "input"],
-                                _listed("embedding", {"type": ["array", "string"]}), encoders),
+                                _listed("embedding", {"type": ["array", "string"]}), encoders, sees=sees),
         "/v1/score": _post("Score answers", SCORE, ["model", "messages", "responses"],
                            _listed("score", {"type": "number"}), scorers),
         "/v1/feedback": _post("Say what you think of answers", FEEDBACK, [], {
@@ -99,7 +98,7 @@ def _post(summary: str, known: dict[str, Any], required: list[str], answer: Sche
     meanings = describe_options(Sampling)
     properties = {}
     for name, kinds in known.items():
-        field = _messages(sees) if name == "messages" else _field(name, kinds)
+        field = _messages(sees) if name == "messages" else _inputs(sees) if name == "input" else _field(name, kinds)
         properties[name] = {**field, **({"description": meanings[name][1]} if name in meanings else {})}
         if name in required:  # what must be given cannot be null
             properties[name] = {"enum": models} if name == "model" and models else _needed(properties[name])
@@ -116,6 +115,12 @@ def _messages(sees: bool) -> Schema:
     return {"type": "array", "minItems": 1, "items": {
         "type": "object", "required": ["role", "content"], "additionalProperties": False,
         "properties": {"role": {"enum": list(ROLES)}, "content": {"anyOf": [TEXT, parts]}}}}
+
+
+def _inputs(sees: bool) -> Schema:
+    """Texts to embed, and pictures among them where one of the models sees."""
+    items = {"anyOf": [TEXTS["items"], PICTURE]} if sees else TEXTS["items"]
+    return {"anyOf": [TEXTS["items"], {**TEXTS, "items": items, "maxItems": MOST_TEXTS}]}
 
 
 def _field(name: str, kinds: Any) -> Schema:

@@ -102,6 +102,14 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
+@pytest.fixture(scope="package")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server of small models with the chat page."""
+    from tests.web.talking import chat_server
+    with chat_server(tmp_path_factory.mktemp("talking")) as running:
+        yield running
+
+
 @dataclass
 class Served:
     """A server that runs, and what it serves."""
@@ -140,7 +148,8 @@ def start(app: Any, **config: Any) -> tuple[uvicorn.Server, threading.Thread, st
 
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders with models: `tiny` and `other` write, `judge` scores, `bert` embeds, `seer` and `captioner` see."""
+    """Folders with models: `tiny` and `other` write, `judge` scores, `bert` embeds, `seer`, `captioner` and
+    `towers` see."""
     from transformers import BertConfig, BertModel
     folder = tmp_path_factory.mktemp("models")
     tokenizer = train_bpe(["ado emi iru ona bado kemi"] * 20, 300, 10_000)
@@ -158,14 +167,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save_seers(folder: Path) -> None:
-    """Systems that see, whose words depend on what: Frozen over `tiny`, and CoCa."""
+    """Systems that see, whose words depend on what: Frozen over `tiny`, and CoCa; and SigLIP."""
     from preceptor.data.records import IMAGE
     from preceptor.tokenizer.chat import load_tokenizer
     from preceptor.vision.fusion_options import CocaOptions
     from preceptor.vision.keep import save_system
+    from preceptor.vision.options import SiglipOptions
     from preceptor.vision.splice_options import FrozenOptions
     from preceptor.vision.systems.coca import Coca
     from preceptor.vision.systems.frozen import Frozen
+    from preceptor.vision.systems.siglip import Siglip
     shape = {"width": 16, "layers": 1, "heads": 2, "patch": 8, "text_length": 24}
     tokenizer = load_tokenizer(folder / "tiny")
     tokenizer.add_tokens([IMAGE], special_tokens=True)
@@ -181,6 +192,7 @@ def save_seers(folder: Path) -> None:
         captioner.text.words.weight[tokenizer.eos_token_id] += 0.3
     save_system(seer, folder / "seer")
     save_system(captioner, folder / "captioner")
+    save_system(Siglip(SiglipOptions(system="siglip", **shape), tokenizer, 16, {}), folder / "towers")
 
 
 def picture(seed: int, kind: str = "png", size: tuple[int, int] = (20, 16)) -> str:
@@ -199,7 +211,8 @@ def with_picture(text: str, *urls: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="package")
 def served(folder: Path) -> Iterator[Served]:
     options = ServeOptions(keys=("one", "two"), rows=6, waiting=40, max_tokens=20, requests_per_minute=10_000)
-    models = {name: load(name, folder / name, options) for name in ("tiny", "judge", "bert", "seer", "captioner")}
+    names = ("tiny", "judge", "bert", "seer", "captioner", "towers")
+    models = {name: load(name, folder / name, options) for name in names}
     store = open_store(folder / "log.sqlite")
     app = create_api(models, options, store)
     server, thread, url = start(app)

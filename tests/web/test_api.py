@@ -152,7 +152,7 @@ def test_other_refusals(served: Served) -> None:
         served.client().post("/completions", cast_to=object, content=b" " * (1 << 21))
     assert caught.value.status_code == 413
     assert [model.id for model in served.client().models.list()] == [
-        "tiny", "judge", "bert", "seer", "captioner"]
+        "tiny", "judge", "bert", "seer", "captioner", "towers"]
 
 
 def test_a_mistake_of_ours_is_told_and_counted(served: Served, monkeypatch: Any) -> None:

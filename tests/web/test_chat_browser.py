@@ -1,12 +1,8 @@
 """The chat page in a real browser: asking, stopping, choosing, keeping, and what hostile texts cannot do."""
 
-import base64
-import io
 import json
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,112 +11,19 @@ import pytest
 pytest.importorskip("playwright", reason="the browser tests need playwright")
 pytest.importorskip("openai", reason="the server is tested with OpenAI's own client")
 
-import numpy as np
 import torch
-from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from preceptor.data.pictures.captions import DESCRIBE
-from preceptor.data.records import Conversation, Prompt
+from preceptor.data.records import Conversation
 from preceptor.feedback.preferences import all_thumbs, prefer
 from preceptor.feedback.records import comparisons
-from preceptor.feedback.store import Store, open_store
 from preceptor.generate import cuts
-from preceptor.generate.decoder import Request, Sampling
-from preceptor.generate.engine import Engine
-from preceptor.generate.local import LocalDecoder
-from preceptor.models.causal import save_model
-from preceptor.vision.keep import load_system
-from preceptor.vision.reader import reader_of
-from preceptor.web.api import create_api
-from preceptor.web.chatting import beside, create_chat
-from preceptor.web.opinions import Opinions
+from preceptor.generate.decoder import Sampling
 from preceptor.web.options import ServeOptions
-from preceptor.web.served import Sighted
-from preceptor.words.catalogue import catalogue
-from tests.generate.conftest import build, train_bpe
-from tests.web.conftest import EVIL, save_seers, start
+from tests.web.conftest import EVIL
+from tests.web.talking import Talking, ask, kept, keys, png, settled
 
 PIXELS = {"light": "rgb(253, 252, 250)", "dark": "rgb(22, 24, 27)"}
-
-
-@dataclass
-class Talking:
-    """A server of small models with the chat page, and the store that it keeps opinions in: ann and bob read, eve also
-    sees."""
-
-    url: str
-    engines: dict[str, Engine]
-    store: Store
-    chat: Any
-    settings: dict[str, Any] = field(default_factory=lambda: {
-        "strategy": "balanced", "options": {"temperature": 0.7, "top_p": 0.95}, "seed": 7, "max_tokens": 16})
-
-    def open(self, browser: Browser, *, width: int = 1100, height: int = 800, **settings: Any) -> Page:
-        """The page in a fresh browser, written in a fixed way."""
-        context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce",
-                                      permissions=["clipboard-read", "clipboard-write"])
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        kept = json.dumps({**self.settings, "models": ["ann"], **settings})
-        page.add_init_script(f"localStorage['preceptor/chat-settings'] ??= {json.dumps(kept)}")
-        page.goto(self.url)
-        page.wait_for_selector("#who .chip")
-        return page
-
-    def alone(self, name: str, text: str, seed: int, **sampling: Any) -> str:
-        decoder = self.engines[name].decoder
-        request = Request(Prompt("p", [{"role": "user", "content": text}]), Sampling(**sampling), seed)
-        return LocalDecoder(decoder.model, decoder.tokenizer).answers([request])[0].response.text
-
-
-@pytest.fixture(scope="module")
-def talking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talking]:
-    torch.manual_seed(0)
-    place = tmp_path_factory.mktemp("labels") / "feedback.sqlite"
-    tokenizer = train_bpe(["ado emi iru ona bado kemi"] * 20, 300, 10_000)
-    engines = {name: Engine(LocalDecoder(build(family, tokenizer), tokenizer, rows=8, name=name))
-               for name, family in (("ann", "llama"), ("bob", "gpt2"))}
-    folder = tmp_path_factory.mktemp("seer")
-    language = build("llama", tokenizer)
-    language.lm_head = torch.nn.Linear(32, len(tokenizer), bias=False)
-    save_model(language, tokenizer, folder / "tiny")
-    save_seers(folder)
-    engines["eve"] = Sighted(reader_of(load_system(folder / "seer"), 8, "eve"), ServeOptions(max_tokens=24))
-    api = create_api(engines, ServeOptions(max_tokens=24, requests_per_minute=100_000))
-    chat = create_chat(api.state.service, Opinions(str(place), alone=True))
-    server, thread, url = start(beside(api, chat))
-    store = open_store(place)
-    yield Talking(url, engines, store, chat)
-    store.close()
-    server.should_exit = True
-    thread.join(20)
-
-
-def ask(page: Page, text: str) -> None:
-    """A question, and its answers to the end."""
-    before = page.locator(".turn").count()
-    page.fill("#question", text)
-    page.press("#question", "Enter")
-    page.wait_for_function("n => document.querySelectorAll('.turn').length > n", arg=before)
-    settled(page)
-
-
-def settled(page: Page) -> None:
-    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .plain, .tail') "
-                           "&& document.getElementById('send').innerText.includes('Ask')")
-
-
-def keys(page: Page, pressed: str) -> None:
-    page.evaluate("document.activeElement.blur()")
-    for key in pressed.split():
-        page.keyboard.press(key)
-
-
-def kept(page: Page) -> dict[str, Any]:
-    """The one conversation that the browser holds."""
-    [found] = page.evaluate("Object.entries(localStorage).filter(([key]) => key.startsWith('preceptor/chat/'))")
-    return json.loads(found[1])
 
 
 def test_an_answer_is_the_decoder_s_is_kept_and_leaves_in_three_forms(browser: Browser, talking: Talking) -> None:
@@ -330,113 +233,6 @@ def test_hostile_texts_are_shown_and_nobody_else_is_asked_for_anything(browser: 
     page.route("**/v1/chat/completions", lambda route: route.fulfill(body=stream_of("fine")))
     ask(page, "full")
     assert "no room" in page.inner_text("#toast") and page.locator(".turn").count() == 4
-
-
-def png(width: int = 900, height: int = 600) -> bytes:
-    """A picture of noise, which says something to a model that sees."""
-    noise, file = np.random.default_rng(width).integers(0, 256, (8, 12, 3), np.uint8), io.BytesIO()
-    Image.fromarray(noise).resize((width, height), Image.Resampling.NEAREST).save(file, "png")
-    return file.getvalue()
-
-
-def put(page: Page, way: str, *files: tuple[str, bytes]) -> None:
-    """Paste files into the box, or drop them on the page."""
-    page.evaluate("""([way, files]) => {
-        const held = new DataTransfer();
-        for (const [name, kind, bytes] of files)
-            held.items.add(new File([Uint8Array.from(atob(bytes), one => one.charCodeAt(0))], name, {type: kind}));
-        const how = {bubbles: true, cancelable: true};
-        const event = way === "paste" ? new ClipboardEvent(way, {...how, clipboardData: held})
-            : new DragEvent(way, {...how, dataTransfer: held});
-        document.getElementById("question").dispatchEvent(event); }""",
-                  [way, [[name, "image/png", base64.b64encode(raw).decode()] for name, raw in files]])
-
-
-def test_images_are_attached_in_every_way_and_a_model_that_sees_answers(browser: Browser, talking: Talking) -> None:
-    page, seer = talking.open(browser, models=["eve"]), talking.engines["eve"].reader
-    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": png()})
-    page.locator("#pictures img").wait_for()
-    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no image"})
-    page.locator("#toast", has_text="cannot be read").wait_for()
-    put(page, "paste", ("y.png", png(30, 40)))
-    page.locator("#pictures img").nth(1).wait_for()
-    put(page, "dragover", ("z.png", png(50, 20)))
-    assert page.locator("#composer.over").count() == 1
-    put(page, "drop", ("z.png", png(50, 20)), ("w.png", png(60, 20)))
-    page.locator("#pictures img").nth(3).wait_for()
-    assert page.locator("#composer.over").count() == 0
-    page.locator("#pictures button").nth(3).focus()
-    page.keyboard.press("Delete")
-    page.keyboard.press("Backspace")  # what stood before it is in focus now
-    page.locator("#pictures button").nth(1).press("Enter")
-    assert page.locator("#pictures img").count() == 1 and page.evaluate("document.activeElement.dataset.picture") == "0"
-    assert page.get_attribute("#pictures button", "aria-label") == "Remove image 1 of 1"
-    page.fill("#question", "ado")
-    page.press("#question", "Enter")
-    page.locator(".answer .tools").wait_for()
-    settled(page)
-    assert page.evaluate("[...document.querySelectorAll('.question img')].map(one => one.naturalWidth)") == [768]
-    assert page.locator("#pictures img").count() == 0 and page.get_attribute(".question img", "alt") == (
-        "Image 1 of 1 of the question")
-    [turn] = kept(page)["turns"]
-    [url], [answer] = turn["images"], turn["answers"]
-    assert url.startswith("data:image/jpeg;base64,") and answer["finish"] in ("eos", "length"), answer
-    shown = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}},
-                                          {"type": "text", "text": "ado"}]}]
-    seen = seer.read([(1, base64.b64decode(url.split(",")[1]))])
-    prompt, numbers = seer.numbered(seer.tokens(Prompt("p", shown)), seen)
-    request = Request(Prompt("p", shown), Sampling(temperature=0.7, top_p=0.95, max_tokens=16), 7)
-    call = seer.decoder.call("sample", [request], [prompt])
-    while call.advance():
-        expected = [one.response.text for _, one in call.finished()]
-    seer.shelf.take_away(numbers)
-    assert [answer["text"]] == expected, "the page shows what the system writes about this very picture"
-    page.reload()
-    page.locator(".question img").wait_for()
-    keys(page, "e")
-    with page.expect_download() as record:
-        page.click("[data-export=record]")
-    saved = Conversation.from_dict(json.loads(Path(record.value.path()).read_text()))
-    assert saved.messages == [*shown, {"role": "assistant", "content": answer["text"]}]
-    keys(page, "e")
-    with page.expect_download() as written:
-        page.click("[data-export=markdown]")
-    assert f"![]({url})" in Path(written.value.path()).read_text()
-
-
-def test_images_go_to_models_that_see_and_to_no_others(browser: Browser, talking: Talking) -> None:
-    page = talking.open(browser, models=["eve"])
-    page.set_input_files("#file", [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(20 + n, 20)}
-                                   for n in range(9)])
-    page.locator("#toast", has_text="8 images at most").wait_for()
-    assert page.locator("#pictures img").count() == 8
-    for _ in range(7):
-        page.locator("#pictures button").first.click()
-    keys(page, "2")
-    page.press("#question", "Enter")
-    page.locator("#toast", has_text="bob cannot see").wait_for()
-    assert page.locator(".turn").count() == 0 and page.locator("#pictures img").count() == 1
-    keys(page, "2 p /")
-    page.keyboard.press("Enter")
-    page.locator(".verdict").wait_for()
-    assert page.inner_text(".question .text") == DESCRIBE["en"] == "Describe the picture."
-    keys(page, "=")
-    page.locator(".verdict", has_text="A = B").wait_for()
-    label = list(comparisons(talking.store))[-1]
-    assert label.prompt.messages[0]["content"] == [
-        {"type": "image_url", "image_url": {"url": kept(page)["turns"][0]["images"][0]}},
-        {"type": "text", "text": DESCRIBE["en"]}] and label.ranking == [[0, 1]]
-    assert catalogue("zh")["chat.describe"] == DESCRIBE["zh"], "a captioner knows these two sentences"
-
-
-def test_where_nobody_sees_there_is_no_way_to_attach_one(browser: Browser, talking: Talking,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(talking.chat.state.service.models, "eve")
-    page = talking.open(browser)
-    put(page, "paste", ("x.png", png()))
-    put(page, "drop", ("x.png", png()))
-    keys(page, "i")
-    assert page.locator("#attach").is_hidden() and page.locator("#pictures img").count() == 0
 
 
 def test_a_key_is_asked_for_until_it_is_right(browser: Browser, talking: Talking,

@@ -26,7 +26,7 @@ from preceptor.data.records import Prompt
 from preceptor.generate.decoder import Sampling
 from preceptor.models.vision.splice import Shelf
 from preceptor.run.errors import UserError
-from preceptor.vision.keep import load_system
+from preceptor.vision.keep import load_system, save_system
 from preceptor.vision.system import System
 from preceptor.web import pictures
 from preceptor.web.options import ServeOptions
@@ -227,15 +227,33 @@ def test_what_cannot_be_done_with_pictures_is_refused_by_name(served: Served) ->
     assert len(parts["items"]["anyOf"]) == 2
 
 
-def test_what_neither_answers_nor_captions_is_not_served(folder: Path, tmp_path: Path) -> None:
-    from preceptor.vision.keep import save_system
-    from preceptor.vision.options import SiglipOptions
-    from preceptor.vision.systems.siglip import Siglip
-    tokenizer = load_system(folder / "seer").tokenizer
-    save_system(Siglip(SiglipOptions(system="siglip", width=16, layers=1, heads=2, patch=8, text_length=24), tokenizer,
-                       16, {}), tmp_path / "siglip")
-    with pytest.raises(UserError, match="a siglip, writes neither answers nor captions"):
-        load("siglip", tmp_path / "siglip", ServeOptions())
+def test_texts_and_pictures_have_vectors_in_one_space(served: Served, folder: Path) -> None:
+    system, urls = load_system(folder / "towers"), [picture(number) for number in range(3)]
+    shown = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    found = served.client().embeddings.create(model="towers", input=[shown[0], "ado emi", shown[1], "ona", shown[2]])
+    with torch.no_grad():
+        seen, read = system.embed(pixels(*urls)), system.embed_texts(["ado emi", "ona"])
+    expected = [seen[0], read[0], seen[1], read[1], seen[2]]
+    assert [one.embedding for one in found.data] == [pytest.approx(one.tolist(), abs=1e-5) for one in expected]
+    assert found.usage.prompt_tokens == sum(len(system.example("", text).tokens) for text in ("ado emi", "ona"))
+    alone = served.client().embeddings.create(model="towers", input="ona", encoding_format="float").data[0].embedding
+    assert alone == pytest.approx(read[1].tolist(), abs=1e-5)
+    for given, words in (([shown[0], {"type": "image_url", "image_url": {"url": held(b"none")}}], "Picture 2 .* not a"),
+                         (["ado " * 40], "does not fit"), ([shown[0], ""], "none of them empty"), ([7], "vocabulary"),
+                         ([{"type": "text", "text": "ado"}], "none of them empty"), (shown * 3, "may hold 8")):
+        with pytest.raises(openai.BadRequestError, match=words):
+            served.client().embeddings.create(model="towers", input=given)
+    with pytest.raises(openai.BadRequestError, match="none of them empty"):
+        served.client().embeddings.create(model="bert", input=shown)
+
+
+def test_what_neither_writes_nor_embeds_is_not_served(folder: Path, tmp_path: Path) -> None:
+    from preceptor.vision.fusion_options import MaskedOptions
+    from preceptor.vision.systems.visualbert import VisualBert
+    save_system(VisualBert(MaskedOptions(system="visualbert", width=16, layers=1, heads=2, patch=8, text_length=24),
+                           load_system(folder / "seer").tokenizer, 16, {}), tmp_path / "visualbert")
+    with pytest.raises(UserError, match="a visualbert, neither writes nor has a vector"):
+        load("visualbert", tmp_path / "visualbert", ServeOptions())
     with pytest.raises(UserError, match="PyTorch alone"):
         load("seer", folder / "seer", replace(ServeOptions(), runtime="onnx"))
 
