@@ -58,18 +58,18 @@ def word_order(scores_P22: Floats) -> WordOrder:
     return WordOrder(text, image, text & image)
 
 
-def score_auc(scores_IT: Floats, positives_IT: Bools) -> float:
-    """How often a picture scores a text that is true of it above one that is not, over all such pairs of one picture;
-    a tie counts one half. The mean over pictures, 1/2 by chance, whatever the scale of the scores."""
-    shares = []
-    for scores, true in zip(scores_IT, positives_IT, strict=True):
+def score_auc(scores_IT: Floats, positives_IT: Bools) -> Floats:
+    """How often each picture scores a text that is true of it above one that is not, over all such pairs; a tie counts
+    one half. 1/2 by chance, whatever the scale of the scores; NaN for a picture without such a pair."""
+    shares = np.full(len(scores_IT), np.nan)
+    for row, (scores, true) in enumerate(zip(scores_IT, positives_IT, strict=True)):
         if true.any() and not true.all():
             ranked = np.sort(scores[~true])
             below, up_to = (np.searchsorted(ranked, scores[true], side=side) for side in ("left", "right"))
-            shares.append(float((below + up_to).mean() / (2 * len(ranked))))
-    if not shares:
+            shares[row] = (below + up_to).mean() / (2 * len(ranked))
+    if np.isnan(shares).all():
         raise ValueError("no picture has both a text that is true of it and one that is not")
-    return float(np.mean(shares))
+    return shares
 
 
 def overlap(box: Floats | None, other: Floats | None) -> float:

@@ -64,7 +64,10 @@ def retrieval(system: System, pictures: Pictures, shown: Shown, seed: int) -> Fi
 
 
 def _retrieved(scores_IT: np.ndarray, shown: Shown) -> Figures:
-    figures: Figures = {"score_auc": score_auc(scores_IT, shown.positives_IT)}
+    shares = score_auc(scores_IT, shown.positives_IT)
+    told = [row for row, share in enumerate(shares) if share == share]  # a picture of which all is true has no share
+    figures: Figures = {"score_auc": mean_over_prompts([float(shares[row]) for row in told],
+                                                       [shown.clusters[row] for row in told]).to_dict()}
     for k in KS:
         if k < len(shown.texts):
             hits = found_at(scores_IT, shown.positives_IT, k)

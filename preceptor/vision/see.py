@@ -99,7 +99,7 @@ def headlines(found: dict[str, Any]) -> dict[str, float]:
                     named[f"{split} word order {way}"] = figures[way]["text"]["mean"]
                 continue
             for way in ("seen", "blind"):
-                named[f"{split} {language} auc {way}"] = figures["retrieval"][way]["score_auc"]
+                named[f"{split} {language} auc {way}"] = figures["retrieval"][way]["score_auc"]["mean"]
                 if "zero_shot" in figures:
                     named[f"{split} {language} top1 {way}"] = figures["zero_shot"][way]["top1"]["mean"]
                 for name, measure in figures.get("questions", {}).items():
