@@ -6,6 +6,7 @@
     word_order    Winoground's text score on pictures and their mirror images (1/4 by chance)
     questions     of rows that answer: share of answers that are the very text; `questions_blind`, and the ends of the
                   intervals; `boxes`, `boxes_blind`: boxes that share more than half of their area with the true one
+    cider         of rows that write captions: CIDEr-D, `cider_blind`
     zero_shot     with --pack FOLDER: top-1 on the emoji of a vendor never seen, of concepts seen (docs/vision.md)
     minutes       of one core, everything that the row is trained from included; `minutes_own` without what others share
     parameters
@@ -152,8 +153,10 @@ def figures(languages: dict[str, Any]) -> dict[str, float]:
     """What `scores.json` has of a split of the picture book, for the table."""
     measures = {"score_auc": languages["en"]["retrieval"]}
     measures["score_auc"] = {way: found["score_auc"] for way, found in measures["score_auc"].items()}
-    asked = languages["en"].get("questions", {})
-    measures |= {name: asked[of] for name, of in (("questions", "written"), ("boxes", "grounded")) if of in asked}
+    asked = {**languages["en"].get("questions", {}), **languages["en"].get("ground", {})}
+    measures |= {name: asked[of] for name, of in (("questions", "written"), ("boxes", "iou50")) if of in asked}
+    if "captions" in languages["en"]:
+        measures["cider"] = {way: found["cider_d"] for way, found in languages["en"]["captions"].items()}
     found = {}
     for name, measure in measures.items():
         blind = "blind" if name == "score_auc" else f"{name}_blind"

@@ -4,6 +4,7 @@ Legend: I pictures, C classes, T texts. Every measure keeps one number for each 
 can be taken over what is independent. Of equal scores the first column wins, as `argmax` and `topk` have it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,11 +73,11 @@ def score_auc(scores_IT: Floats, positives_IT: Bools) -> Floats:
     return shares
 
 
-def overlap(box: Floats | None, other: Floats | None) -> float:
+def overlap(box: Sequence[float] | None, other: Sequence[float] | None) -> float:
     """Intersection over union of two boxes (left, top, right, bottom); 0 where one is absent or has no area."""
     if box is None or other is None:
         return 0.0
     sides = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)
-    areas = [float(np.prod(np.clip(one[2:] - one[:2], 0, None))) for one in (box, other)]
+    areas = [float(np.prod(np.clip(np.subtract(one[2:], one[:2]), 0, None))) for one in (box, other)]
     shared = float(np.prod(sides))
     return shared / (sum(areas) - shared) if shared else 0.0

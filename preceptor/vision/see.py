@@ -9,7 +9,8 @@ from preceptor.data.records import Conversation, content_text, image_urls
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.step import Step
-from preceptor.vision.asked import answered, asked_about
+from preceptor.vision.asked import answered, questions_of
+from preceptor.vision.captioned import captioned
 from preceptor.vision.examine import classification, mirrored, rate_distortion, retrieval, scores_of, shown_by
 from preceptor.vision.keep import load_system
 from preceptor.vision.system import System
@@ -19,7 +20,8 @@ GALLERY = 24  # pictures whose nearest texts are kept for people to look at
 
 def run(step: Step) -> None:
     """Read `model` and `pictures`; write scores.json, nearest.SPLIT.LANGUAGE.jsonl with the best texts of some
-    pictures, and answers.SPLIT.LANGUAGE.jsonl with what a system that answers wrote to every question.
+    pictures, and where the system writes captions.SPLIT.LANGUAGE.jsonl and answers.SPLIT.LANGUAGE.jsonl with all that
+    it wrote.
 
     Raises:
         UserError: none of the splits is there, or a template has no place for a name.
@@ -68,9 +70,12 @@ def _split(step: Step, system: System, pictures: Pictures, records: list[Convers
         figures[language] |= {"rate_distortion": told} if told else {}
         rows = nearest_texts(system, pictures, shown.numbers[:GALLERY], shown.texts)
         write_jsonl(step.folder / f"nearest.{split}.{language}.jsonl", rows)
-        questions = asked_about(said) if hasattr(system, "answer") else []
-        if questions:
-            figures[language]["questions"], rows = answered(system, pictures, questions, step.seed)
+        if hasattr(system, "caption"):
+            figures[language]["captions"], rows = captioned(system, pictures, shown, language, step.seed)
+            write_jsonl(step.folder / f"captions.{split}.{language}.jsonl", rows)
+        if questions := questions_of(system, pictures, said) if hasattr(system, "answer") else []:
+            found, rows = answered(system, pictures, questions, step.seed)
+            figures[language] |= found
             write_jsonl(step.folder / f"answers.{split}.{language}.jsonl", rows)
     return figures
 
@@ -102,6 +107,8 @@ def headlines(found: dict[str, Any]) -> dict[str, float]:
                 named[f"{split} {language} auc {way}"] = figures["retrieval"][way]["score_auc"]["mean"]
                 if "zero_shot" in figures:
                     named[f"{split} {language} top1 {way}"] = figures["zero_shot"][way]["top1"]["mean"]
-                for name, measure in figures.get("questions", {}).items():
+                for name, measure in {**figures.get("questions", {}), **figures.get("ground", {})}.items():
                     named[f"{split} {language} {name} {way}"] = measure[way]["mean"]
+                if "captions" in figures:
+                    named[f"{split} {language} cider {way}"] = figures["captions"][way]["cider_d"]["mean"]
     return named
