@@ -60,17 +60,18 @@ def answered(system: System, pictures: Pictures, questions: Sequence[Question], 
     order = elsewhere(len(different), seed)
     instead = {number: different[place] for number, place in zip(different, order)}
     figures: Figures = {}
-    rows: list[dict[str, Any]] = []
+    rows = [{"picture": pictures.names[question.picture], "question": question.text, "kind": question.category,
+             "answer": question.answers[0]} for question in questions]
     for way, looked_at in (("seen", numbers), ("blind", [instead[number] for number in numbers])):
         said = _written(system, pictures, questions, looked_at)
         chosen = _chosen(system, pictures, questions, looked_at)
-        for name, right in _judged(questions, said, chosen).items():
+        judged = _judged(questions, said, chosen)
+        for name, right in judged.items():
             group = figures.setdefault("ground" if name == "iou50" else "questions", {})
             group.setdefault(name, {})[way] = _shares(right, questions)
         if way == "seen":
-            rows = [{"picture": pictures.names[question.picture], "question": question.text,
-                     "kind": question.category, "answer": question.answers[0], "written": text}
-                    for question, text in zip(questions, said)]
+            right = judged.get("written", {}) | judged.get("iou50", {})
+            rows = [row | {"written": text, "right": right[place]} for place, (row, text) in enumerate(zip(rows, said))]
     return figures, rows
 
 

@@ -88,7 +88,7 @@ def test_an_oracle_answers_all_and_blind_what_can_be_guessed(asked: tuple[Pictur
     assert found["written"]["blind"]["kinds"]["colour"] < 0.5 and found["chosen"]["blind"]["mean"] < 0.8
     assert both["ground"]["iou50"]["blind"]["mean"] == 1  # every box is the same: sight is worth nothing there
     assert rows[0] == {"picture": "red0", "question": "What colour is it?", "kind": "colour", "answer": "red",
-                       "written": "red"}
+                       "written": "red", "right": 1}
     half, _ = answered(Oracle(right=4), pictures, questions, seed=0)
     assert half["ground"]["iou50"]["seen"]["mean"] == 0 and half["questions"]["written"]["seen"]["mean"] == 1
 
