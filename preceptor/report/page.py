@@ -33,7 +33,8 @@ def build_report(run: Path) -> Path:
     answers = folder.answers()
     page = render(
         "page.html", name=run.resolve().name, folder=folder, description=_description(folder), tiles=_tiles(figures),
-        gallery=gallery(folder.looked("gallery.json")), sections=_sections(folder, evaluation, figures), samples=samples(answers), models=evaluation.get("models", []),
+        sections=_sections(folder, evaluation, figures), gallery=gallery(folder.looked("gallery.json")),
+        samples=samples(answers), models=evaluation.get("models", []),
         answered=evaluation.get("prompts", 0), each=EACH, curves=curves(folder), model_name=model_name, score=score)
     path = run / "report.html"
     write_text(path, page)
@@ -52,7 +53,8 @@ def _sections(folder: RunFolder, evaluation: dict[str, Any], figures: dict[str, 
     if evaluation:
         found += [section(evaluation) for section in (preference, truth, quality, categories, tax, texts)]
     found += [domain(folder.learned()), understanding(folder.results("compare")), ladder(folder.results("ladder")),
-              frontier(folder.results("weigh")), measured(_seen(folder)), reward(folder.results("reward")), selection(folder.selection())]
+              frontier(folder.results("weigh")), measured(_seen(folder)), reward(folder.results("reward")),
+              selection(folder.selection())]
     if folder.steps:
         found.append(time(folder, figures.get("peak_rss_mb")))
     return [section for section in found if section]
