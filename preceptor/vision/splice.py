@@ -90,14 +90,15 @@ class Spliced(System):
 
     def conversation(self, record: Conversation) -> Example:
         """Errors as in `encode_conversation`; a picture in an answer is one, too."""
-        messages = [self._worded(message, record.category) for message in record.messages]
+        messages = [self.worded_message(message, record.category) for message in record.messages]
         example = encode_conversation(self.tokenizer, replace(record, messages=messages))
         if self.mark in example.targets:
             raise UserError(f"An answer of conversation '{record.id}' holds a picture, and a {self.options.system} "
                             "draws none.", "Leave the record out.")
         return spread(example, self.mark, self.vectors)
 
-    def _worded(self, message: dict[str, Any], category: str | None) -> dict[str, Any]:
+    def worded_message(self, message: dict[str, Any], category: str | None) -> dict[str, Any]:
+        """A message with its texts as `worded` has them, where somebody asks."""
         if message["role"] != "user" or isinstance(message["content"], str):
             return message
         return message | {"content": [part if part.get("type") != "text" else
