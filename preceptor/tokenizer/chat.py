@@ -9,15 +9,16 @@ else whoever sends a text could begin a turn in another's name, or end an answer
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from preceptor.data.batches import IGNORE, Example
-from preceptor.data.records import IMAGE, Conversation, Document, Prompt
+from preceptor.data.records import IMAGE, Conversation, Document, Prompt, image_urls
 from preceptor.run.errors import UserError
+from preceptor.tokenizer.album import read_album
 
 END, PAD = "<|end|>", "<|pad|>"  # never the same token: a masked pad must not mask the end of an answer
 SPECIALS = (END, PAD, "<|system|>", "<|user|>", "<|assistant|>")
@@ -33,7 +34,8 @@ PLAIN_TEMPLATE = ("{% for message in messages %}{{ message['role'] | capitalize 
 
 
 def load_tokenizer(source: Path | str) -> Any:
-    """Load a tokenizer from a folder, or from the hub when the user asked for one by name.
+    """Load a tokenizer from a folder, or from the hub when the user asked for one by name; `album` is that of its
+    folder, if there is one.
 
     A tokenizer without a chat template gets a plain one in words; one without a padding token pads with a token that
     is not the end of text, or is refused.
@@ -54,6 +56,7 @@ def load_tokenizer(source: Path | str) -> Any:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         # Padding is masked by segment numbers, so any token other than the end of text will do.
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0 if tokenizer.eos_token_id != 0 else 1)
+    tokenizer.album = read_album(source)
     return tokenizer
 
 
@@ -74,7 +77,8 @@ def encode_document(tokenizer: Any, document: Document) -> Example:
 
 def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """The tokens of a prompt, up to where the assistant begins to write."""
-    return _encode(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
+    tokens = _encode(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
+    return _with_pictures(tokenizer, tokens, iter(image_urls(prompt.messages)))
 
 
 def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int,
@@ -116,7 +120,7 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
     _refuse_unclear(tokenizer, conversation)
     tokens: list[int] = []
     counted: list[bool] = []
-    done = ""
+    done, pictures = "", iter(image_urls(conversation.messages))
     for number, message in enumerate(conversation.messages):
         if message["role"] != "assistant":
             continue
@@ -125,7 +129,8 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
         if not before.startswith(done) or not after.startswith(before):
             raise UserError(f"The chat template rewrites earlier messages of conversation '{conversation.id}'.",
                             "Use a template that only appends.")
-        given, answer = _encode(tokenizer, before[len(done):]), _answer_tokens(tokenizer, after[len(before):])
+        given = _with_pictures(tokenizer, _encode(tokenizer, before[len(done):]), pictures)
+        answer = _answer_tokens(tokenizer, after[len(before):])
         tokens += given + answer
         counted += [False] * len(given) + [True] * len(answer)
         _, end, behind = after[len(before):].partition(tokenizer.eos_token)
@@ -138,8 +143,8 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
 
 
 def _refuse_unclear(tokenizer: Any, conversation: Conversation) -> None:
-    """Text that spells a special token becomes that token: it would end an answer early, or begin one in a question.
-    An answer to nothing has no prompt, which templates need."""
+    """Text that spells a special token was mostly put through a template before, and is no text to learn as letters. An
+    answer to nothing has no prompt, which templates need."""
     if conversation.messages[0]["role"] == "assistant":
         raise UserError(f"Conversation '{conversation.id}' begins with the assistant.",
                         "Put the message that it answers in front, or leave its first message out.")
@@ -164,6 +169,12 @@ def _answer_tokens(tokenizer: Any, text: str) -> list[int]:
 def _encode(tokenizer: Any, rendered: str) -> list[int]:
     """The tokens of what `_render` gave: its special tokens are the template's own."""
     return [token for part in rendered.split(CUT) for token in encode_text(tokenizer, part)]
+
+
+def _with_pictures(tokenizer: Any, tokens: list[int], pictures: Iterator[str]) -> list[int]:
+    """The tokens with the entries of pictures in the places of their marks, where the tokenizer has an album."""
+    album = getattr(tokenizer, "album", None)
+    return tokens if album is None else album.placed(tokens, tokenizer.convert_tokens_to_ids(IMAGE), pictures)
 
 
 def _render(tokenizer: Any, messages: list[dict[str, Any]], *, waiting: bool) -> str:
