@@ -332,7 +332,7 @@ def test_every_state_is_accessible_in_both_languages_themes_and_on_a_phone(
             look(dialog)
         page.keyboard.press("Escape")
         page.locator(f"#{dialog}[open]").wait_for(state="detached")
-    page.set_input_files("#file", [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(900 - n, 300 + n)}
+    page.set_input_files("#file", [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(300 + 200 * n, 300)}
                                    for n in range(4)])
     page.locator("#pictures img").nth(3).wait_for()
     keys(page, "3 1 2")
@@ -340,5 +340,9 @@ def test_every_state_is_accessible_in_both_languages_themes_and_on_a_phone(
     page.locator(".shown.several img").nth(3).wait_for()
     page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": png()})
     page.locator("#pictures img").wait_for()
+    for across, down, wide, high in page.evaluate(
+            "[...document.querySelectorAll('.shown img')].map(one => [one.width, one.height, one.naturalWidth, "
+            "one.naturalHeight])"):
+        assert abs(across / down - wide / high) < 0.05 * wide / high, "nothing is stretched"
     look("images")
     assert not any(found.values()), found
