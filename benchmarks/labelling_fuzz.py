@@ -53,7 +53,7 @@ EVIL = ("<script>evil()</script>", "<img src=x onerror=evil()>", "' OR 1=1 --", 
         "a" * 5000)
 MARKUP = ("<script>evil", "<img src=x", 'href="javascript')
 OPEN = ("/", "/enter", "/enter/{secret}", "/look")  # for everybody; the other routes ask for a role:
-NEEDED = {"candidate": ("/label", "/leave", "/test", "/api/items/{item}/ranking",
+NEEDED = {"candidate": ("/label", "/leave", "/test", "/pictures/{name}", "/api/items/{item}/ranking",
                         "/api/items/{item}/draft", "/api/items/{item}/skip", "/api/labels/{label}/withdraw"),
           "labeler": ("/write", "/write/take_back", "/me"),
           "reviewer": ("/quality", "/screening", "/screening/score", "/scores", "/rounds", "/rounds/progress"),
@@ -156,7 +156,8 @@ def send(store: Store, person: Person, path: str, request: dict[str, Any], found
 def fuzz(store: Store, examples: int, seed: int) -> dict[str, Any]:
     """Send `examples` requests of each route as everybody, look at every page, and count what must not be."""
     items, label, trial = fill(store)
-    app = create_app(store, WebOptions(hosts=("testserver",), requests_per_minute=10**9))
+    app = create_app(store, WebOptions(hosts=("testserver",), requests_per_minute=10**9),
+                     pictures=Path(__file__).parent)
     app.state.room.sign_ins = Limit(10**9, 60)
     everybody, draw = people(store, app), random.Random(seed)
     real = {"item": items, "label": [label], "trial": [trial]}
