@@ -3,10 +3,10 @@
     python experiments/picture_rlhf.py --out FOLDER [--seeds 0,1,2] [--quick] [--json]
 
 Runs the recipe `picture_rlhf` with the first seed, and with each other one again from the step `compared` on, with the
-first one's album: the seeds are those of the alignment, from one start. What is there is not redone. `right` is the share of test
-questions answered word by word, `blind` the same with the picture of another question; `reward` is how often the
-reward model, which learned from rankings, prefers the right one of two answers. Every figure is a mean over questions;
-with several seeds the last object has means over seeds with Student's intervals.
+first one's album: the seeds are those of the alignment, from one start. What is there is not redone. `right` is the
+share of test questions answered word by word, `blind` the same with the picture of another question; `reward` is how
+often the reward model, which learned from rankings, prefers the right one of two answers. Every figure is a mean over
+questions; with several seeds `over_seeds` has means over them with Student's intervals.
 """
 
 import argparse
