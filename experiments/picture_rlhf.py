@@ -31,9 +31,10 @@ from preceptor.run.files import read_json, write_json
 from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.vision.examine import elsewhere
 
-POLICIES = ("album", "ppo", "grpo")
+POLICIES = ("album", "by_rankings", "by_answers")
 QUICK = ["book.train_scenes=120", "book.valid_scenes=20", "book.test_scenes=20", "base.steps=60", "tower.steps=10",
-         "minigpt_v2.steps=40", "compared.prompts=60", "ppo.iterations=2", "grpo.iterations=2"]
+         "minigpt_v2.steps=40", "compared.prompts=60", "by_rankings.iterations=2",
+         "by_answers.iterations=2"]
 
 
 def main() -> None:
