@@ -43,8 +43,11 @@ def main() -> None:
     first, *others = options.seeds.split(",")
     for seed in (first, *others):
         folder = options.out / f"seed-{seed}"
-        run_recipe(recipe(options, int(seed), None if seed == first else options.out / f"seed-{first}"), folder)
+        steps = recipe(options, int(seed), None if seed == first else options.out / f"seed-{first}")
+        run_recipe(steps, folder)
         found[seed] = measured(folder, options.out / f"seed-{first}", int(seed))
+        spent = read_json(folder / "run.json")["steps"]
+        found[seed]["minutes"] = sum(spent[step.name]["core_seconds"] for step in steps.steps) / 60
         print(f"seed {seed}  " + "  ".join(f"{name} {figure:.3f}" for name, figure in plain(found[seed]).items()),
               flush=True)
     seeds = [plain(one) for one in found.values()]
@@ -85,8 +88,7 @@ def measured(folder: Path, start: Path, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {name: answered(model_folder(place), asked, seed) for name, place in places.items()}
     results = read_json(folder_of(folder, "reward") / "results.json")
     [found["reward"]] = results["reward_accuracy"].values()
-    steps = read_json(folder / "run.json")["steps"].values()
-    return found | {"minutes": sum(step["core_seconds"] for step in steps) / 60}
+    return found
 
 
 @torch.no_grad()
