@@ -116,11 +116,12 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     model.drawn = frozenset(report["missing_keys"]) - frozenset(head_weights(source) if base else ())
-    attach_album(model, source)
     if base:
         attach_adapter(model, source)
         model.config._name_or_path = base  # what is saved names the base, not this folder
-    return model.to(device())
+    model = model.to(device())
+    attach_album(model, source)
+    return model
 
 
 def without_dropout(config: Any) -> Any:
