@@ -1,9 +1,9 @@
 """Claims 4, 9 and 10: a policy is pushed against a learned reward in a world whose true reward is a formula.
 
-An answer is a point of 16 dimensions. People's gold reward is w . x less a growing price for points that are longer than
-answers usually are: nobody writes like that, so rankings of ordinary answers say little about it. The policy is a
-normal distribution of deviation 1 about a mean that starts at 0 and moves, so that its divergence from where it began
-is |mean|^2 / 2 exactly. A reward model, a network with one hidden layer, learns from noisy rankings of four answers.
+An answer is a point of 16 dimensions. People's gold reward is w . x less a growing price for points that are longer
+than answers usually are: nobody writes like that, so rankings of ordinary answers say little about it. The policy is
+a normal distribution of deviation 1 about a mean that starts at 0 and moves, so that its divergence from where it
+began is |mean|^2 / 2 exactly. A reward model, a network with one hidden layer, learns from noisy rankings of four.
 """
 
 import math

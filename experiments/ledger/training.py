@@ -14,6 +14,7 @@ from ledger.small import cost, fresh, novelist, passages, train
 from ledger.sources import RESULTS, data
 from preceptor.run.files import read_json
 
+
 def embedding_norm_hurts(seeds: Sequence[int]) -> Finding:
     """Bits a byte with a LayerNorm after the embedding less those without, both after 100 steps."""
     def normed(seed: int) -> nn.Module:
@@ -138,8 +139,8 @@ def spikes_are_cured(seeds: Sequence[int]) -> Finding:
     return over_seeds([harmed - cured for harmed, cured in gaps],
                       f"Reuses experiments/results/spikes.json: {found['steps']} steps of 30 thousand weights, four "
                       f"spans of poison. Rise {found['unwatched_gap']:.1%} without the watch (its overflow left out: "
-                      f"the run would end) and {found['bits_per_byte_gap']:.1%} with it, which finds every kind but "
-                      "batches of one text, said twice.")
+                      f"the run would end) and {found['bits_per_byte_gap']:.1%} with it. Found: "
+                      + ", ".join(f"{kind} {share:.0%}" for kind, share in found["by_kind"].items()) + ".")
 
 
 def clean_text_is_better(seeds: Sequence[int]) -> Finding:
@@ -171,8 +172,7 @@ CLAIMS = [
           trains=True),
     Claim(number=31, part="b", statement="Models without biases train better.",
           source="Chowdhery et al. 2022, arXiv 2204.02311", effect="bits a byte with biases less those without",
-          test=no_biases,
-          trains=True),
+          test=no_biases, trains=True),
     Claim(number=32, statement="Causal decoders with a language-modelling objective have the best zero- and few-shot "
           "behaviour.", source="Wang et al. 2022, arXiv 2204.05832", core=False,
           reason="Zero-shot behaviour needs models far larger than this machine trains."),
@@ -197,12 +197,10 @@ CLAIMS = [
           test=initialisation),
     Claim(number=39, part="a", statement="8-bit quantisation shrinks a model with little loss.",
           source="Dettmers et al. 2022, arXiv 2208.07339", effect="0.02 bits a byte less the loss",
-          test=small_weights_lose_little,
-          trains=True),
+          test=small_weights_lose_little, trains=True),
     Claim(number=39, part="b", statement="Pruning shrinks a model with little loss.",
           source="Han et al. 2015, arXiv 1506.02626",
-          effect="0.1 bits a byte less the loss", test=pruning_loses_little,
-          trains=True),
+          effect="0.1 bits a byte less the loss", test=pruning_loses_little, trains=True),
     Claim(number=40, statement="A model fine-tuned on a domain gains there and forgets elsewhere.",
           source="tutorials", effect="bits a byte lost on novels after tuning on a manual", test=tuning_forgets,
           trains=True),
