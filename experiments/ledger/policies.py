@@ -94,7 +94,7 @@ def tuning_replaces_rl(seeds: Sequence[int]) -> Finding:
 
 
 EPOCHS = (1, 4, 16)
-CUT, DEMONSTRATIONS = 480, 40  # letters of a demonstration, and how many there are
+CUT, DEMONSTRATIONS, CONTINUED = 480, 40, 48  # letters of a demonstration, how many there are, tokens of an answer
 
 
 @cache
@@ -108,12 +108,12 @@ def tuned(seed: int) -> dict[int, tuple[float, float]]:
     cut = [text[start:start + CUT] for text in manual for start in range(0, len(text) - CUT, CUT)]
     shown, held, liked = cut[:DEMONSTRATIONS], cut[-100:], cut[200:296]
     asked = [Prompt(f"d{n}", [{"role": "user", "content": text[:PREFIX]}]) for n, text in enumerate(cut[300:364])]
-    taste = reward_model(liked, [one.text for one in answers(novelist(seed), prompts()[0], seed, length=96)])
+    taste = reward_model(liked, [one.text for one in answers(novelist(seed), prompts()[0], seed, length=CONTINUED)])
     found = {}
     for epochs in EPOCHS:
         model = train(novelist(seed), shown, seed, steps=11 * epochs, rate=1e-3)  # 11 batches hold them once
         found[epochs] = cost(model, held), float(np.mean(
-            [counts(answer.text) @ taste for answer in answers(model, asked, seed + 1, length=48)]))
+            [counts(answer.text) @ taste for answer in answers(model, asked, seed + 1, length=CONTINUED)]))
     return found
 
 

@@ -43,6 +43,13 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_result_inside_its_source_is_not_read_again(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`data clean . --out out`, twice: the second time there is nothing to do."""
+    command = ["data", "clean", str(raw), "--out", str(raw / "out"), "--set", "reading.extractor=fast"]
+    assert main(command) == 0 and main(command) == 0
+    assert capsys.readouterr().out.count("12 documents read, 10 kept") == 2
+
+
 def test_clean_report_split_and_tokenize(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "clean"
     assert main(["data", "clean", str(raw), "--out", str(out), "--set", "reading.extractor=fast"]) == 0

@@ -24,8 +24,10 @@ FORMATS = {
 MAGIC = ((b"%PDF-", "pdf"), (b"PAR1", "parquet"), (b"WARC/", "warc"), (b"filedesc://", "warc"), (b"PK\x03\x04", "epub"))
 
 
-def expand(sources: Sequence[str | Path]) -> list[Path]:
+def expand(sources: Sequence[str | Path], without: Path | None = None) -> list[Path]:
     """The files that paths, folders and glob patterns name, each once, in the order of their names.
+
+    What lies in the folder `without` is passed over: where the result goes is no source, even inside one.
 
     Raises:
         UserError: a path does not exist, or a pattern or folder holds no file.
@@ -42,6 +44,7 @@ def expand(sources: Sequence[str | Path]) -> list[Path]:
             found = [file for file in anchor.glob(str(path.relative_to(path.anchor))) if file.is_file()]
         else:
             raise UserError(f"There is no file or folder '{source}'.", "Check the path.")
+        found = [file for file in found if without is None or not file.resolve().is_relative_to(without.resolve())]
         if not found:
             raise UserError(f"'{source}' names no file.", "Check the pattern, or put files into the folder.")
         files |= dict.fromkeys(sorted(found))

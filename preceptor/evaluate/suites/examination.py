@@ -117,6 +117,9 @@ def _kept(examination: Examination, task: Task, model: Examinee, asked: Sequence
             scored = SCORERS[task.scorer](task, arm, model, examination.judges, examination.options.seed)
         if model.cut > before:
             scored.notes.append(f"{model.cut - before} texts were longer than the context and lost their beginning")
+        if scored.said is not None and model.longest(task.max_tokens) < task.max_tokens:
+            scored.notes.append(f"answers end after {model.longest(task.max_tokens)} tokens in place of "
+                                f"{task.max_tokens}: the context has no room for more")
         found.append(_arm_figures(task, arm, scored))
     write_json(path, {"identity": identity, "arms": found})
     return found

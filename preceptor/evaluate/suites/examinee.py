@@ -49,6 +49,10 @@ class Examinee(Protocol):
         """Whether a prompt leaves room for so many tokens."""
         ...
 
+    def longest(self, wanted: int) -> int:
+        """Tokens that an answer may have where a task wants so many."""
+        ...
+
 
 class LocalExaminee:
     """A model folder. `form` is "chat" (the prompt is a user's message), or "plain" (the model goes on with it).
@@ -86,6 +90,10 @@ class LocalExaminee:
 
     def fits(self, text: str, room: int) -> bool:
         return len(encode_text(self.tokenizer, text)) + room + 8 <= self.length  # 8: what a chat template adds
+
+    def longest(self, wanted: int) -> int:
+        """As wanted; of a context that has no room for as many and a prompt, half."""
+        return wanted if wanted < self.length else self.length // 2
 
     def _plain_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Tokens of both, as lm-evaluation-harness splits them: spaces at the end of the context go over.
@@ -144,6 +152,9 @@ class ServerExaminee:
 
     def fits(self, text: str, room: int) -> bool:
         return True
+
+    def longest(self, wanted: int) -> int:
+        return wanted
 
 
 def windows(before: Sequence[int], after: Sequence[int], length: int) -> list[tuple[Sequence[int], Sequence[int]]]:
