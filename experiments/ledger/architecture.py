@@ -111,8 +111,9 @@ def pairs(draw: torch.Generator, rows: int, count: int) -> tuple[Tensor, Tensor]
 def memory(seed: int, context: int = 2 * KEYS, **architecture: Any) -> nn.Module:
     """An untrained network for `pairs`."""
     torch.manual_seed(seed)
-    chosen = {name: value for name, value in {**RECALL, "context": context, **architecture}.items() if value is not None}
-    return build(ArchitectureOptions(**chosen), vocabulary=2 + KEYS * VALUES + KEYS, end=0, pad=1)
+    options = {**RECALL, "context": context, **architecture}
+    chosen = ArchitectureOptions(**{name: value for name, value in options.items() if value is not None})
+    return build(chosen, vocabulary=2 + KEYS * VALUES + KEYS, end=0, pad=1)
 
 
 def recalled(model: nn.Module, seed: int, steps: int = 200) -> float:

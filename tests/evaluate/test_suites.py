@@ -50,6 +50,9 @@ class Scripted:
     def fits(self, text: str, room: int) -> bool:
         return True
 
+    def longest(self, wanted: int) -> int:
+        return wanted
+
 
 def task(**given: Any) -> Task:
     base = {"name": "t", "file": "rows.jsonl", "scorer": "choice", "prompts": {"basic": "Q: {{ question }}\nA:"},
@@ -346,6 +349,18 @@ def test_the_command_examines_models_on_a_users_own_suite(own: Path, models: dic
     said = capsys.readouterr().out
     assert kept.stat().st_mtime_ns == before and "chrf_signature" in said and "win_rate against base" in said
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
+
+
+def test_an_answer_that_would_fill_the_context_is_asked_for_shorter_and_named(
+        own: Path, models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A shipped suite asks for answers of 160 tokens; a small model of 128 is examined all the same."""
+    suite = json.loads(own.read_text())
+    suite["tasks"] = [{**task, "max_tokens": 4096} for task in suite["tasks"] if task["name"] == "say"]
+    own.write_text(json.dumps(suite))
+    assert main(["evaluate", str(models["sft"]), "--suite", str(own), "--out", str(tmp_path / "out"), "--form",
+                 "plain"]) == 0
+    said = capsys.readouterr().out
+    assert "in place of 4096" in said and "sft, say, rude: answers end after" in said
 
 
 class Chat(BaseHTTPRequestHandler):

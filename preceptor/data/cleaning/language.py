@@ -1,10 +1,10 @@
 """Which language a text is in: fastText's lid.176 (Joulin et al. 2016, arXiv 1612.03651), as FineWeb used it.
 
 The compressed model calls short Chinese text Japanese. Text in Han characters without any kana is not Japanese, so
-what the model gives to Japanese there is counted as Chinese, with what it gives to the Chinese languages. And the model takes
-what stands between two spaces for a word: Chinese without line breaks would be one word, and of 130 passages of 1,500
-characters from `text/zh`, put into one line, 9 were called Serbian, English or nothing for sure. With a space behind
-each mark it is 1 (2026-11-22).
+what the model gives to Japanese there is counted as Chinese, with what it gives to the Chinese languages. And the
+model takes what stands between two spaces for a word: Chinese without line breaks would be one word, and of 130
+passages of 1,500 characters from `text/zh`, put into one line, 9 were called Serbian, English or nothing for sure.
+With a space behind each mark it is 1 (2026-11-22).
 """
 
 import re

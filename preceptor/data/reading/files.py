@@ -19,7 +19,7 @@ FORMATS = {
     ".html": "html", ".htm": "html", ".xhtml": "html",
     ".xml": "wikipedia", ".epub": "epub", ".pdf": "pdf",
     ".txt": "text", ".text": "text", ".md": "text", ".markdown": "text",
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet",
 }
 MAGIC = ((b"%PDF-", "pdf"), (b"PAR1", "parquet"), (b"WARC/", "warc"), (b"filedesc://", "warc"), (b"PK\x03\x04", "epub"))
 
@@ -82,6 +82,8 @@ def _sniffed(head: bytes) -> str | None:
         return "wikipedia"
     if start.startswith(b"{") and (b"\n" not in start or start.partition(b"\n")[0].rstrip().endswith(b"}")):
         return "jsonl"
+    if start.startswith(b"[") and start[1:].lstrip().startswith(b"{"):
+        return "json"
     return "text" if head and b"\0" not in head else None
 
 

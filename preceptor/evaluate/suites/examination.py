@@ -156,8 +156,8 @@ def _enter(results: dict[str, Any], task: Task, model: str, found: Sequence[dict
         for group, metrics in arm["by"].items():
             for name, figure in metrics.items():
                 place.setdefault(f"{name} / {group}", {})[model] = figure
-        for note in arm["notes"]:
-            results["notes"].append(f"{model}, {task.name}: {note}")
+        where = f"{model}, {task.name}" + (f", {arm['name']}" if arm["name"] else "")
+        results["notes"] += [f"{where}: {note}" for note in arm["notes"]]
         if arm["examples_short"]:
             results["notes"].append(f"{model}, {task.name}: {arm['examples_short']} items have fewer examples than "
                                     f"{arm['name']} says")
