@@ -37,28 +37,27 @@ WIDTHS = {24: 60, 96: 240}  # width: width of the feed-forward blocks
 def small_models_want_small_vocabularies(seeds: Sequence[int]) -> Finding:
     """What the larger vocabulary costs the narrow model, less what it costs the wide one, over the same text."""
     values, table = [], []
+    few, many = VOCABULARIES
     tokens = {entries: sum(one.count for one in examples(passages()[0], entries)) for entries in VOCABULARIES}
+    steps = {entries: round(BRIEF * tokens[entries] / tokens[few]) for entries in VOCABULARIES}  # to read the same text
     for seed in seeds:
         costs = {}
         for width, feed_forward in WIDTHS.items():
             for entries in VOCABULARIES:
-                steps = round(BRIEF * tokens[entries] / tokens[VOCABULARIES[0]])  # so that both read the same text
                 model = fresh(seed, entries, width=width, feed_forward=feed_forward)
-                train(model, passages()[0], seed, steps=steps, entries=entries)
+                train(model, passages()[0], seed, steps=steps[entries], entries=entries)
                 costs[width, entries] = cost(model, passages()[1], entries=entries)
-        few, many = VOCABULARIES
         losses = [costs[width, many] - costs[width, few] for width in WIDTHS]
         table.append(losses)
         values.append(losses[0] - losses[1])
     narrow, wide = (fmean(column) for column in zip(*table, strict=True))
-    return over_seeds(values, f"Models of width 24 and 96 on the same 100 to 60 steps of novels; 3 200 entries against "
-                      f"400 change bits a byte by {narrow:+.3f} and {wide:+.3f}.")
+    return over_seeds(values, f"Models of width 24 and 96 on the same text of novels ({steps[few]} and {steps[many]} "
+                      f"steps); {many} entries in place of {few} change bits a byte by {narrow:+.3f} and {wide:+.3f}.")
 
 
 TRAINED, READ = 48, 192  # tokens
 
 
-@cache
 def rise(seed: int, **architecture: Any) -> tuple[nn.Module, float]:
     """A model trained on short rows, and by how much bits a byte rise where it reads four times as much at once."""
     model = fresh(seed, context=READ, **architecture)
@@ -147,6 +146,7 @@ def recurrence_is_linear(seeds: Sequence[int]) -> Finding:
     """Matrix operations a token at 8 times the length, over those at the length: attention's less Mamba-2's."""
     def growth(seed: int, **architecture: Any) -> float:
         model, counted = memory(seed, context=2048, **architecture), []
+        model.set_attn_implementation("eager")  # the counter knows no fused attention of the processor
         for length in (256, 2048):
             with FlopCounterMode(display=False) as counter, torch.no_grad():
                 model(torch.full((1, length), 2))
