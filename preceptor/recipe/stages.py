@@ -105,6 +105,8 @@ STAGES: dict[str, Stage | Choice] = {
     "person": Stage("preceptor.reward.options:PersonOptions", "preceptor.reward.described:run_person"),
     "program": Stage("preceptor.reward.options:ProgramOptions", "preceptor.reward.described:run_program", (),
                      ("code",)),
+    "known_answers": Stage("preceptor.reward.options:KnownAnswersOptions", "preceptor.reward.described:run_known",
+                           ("demonstrations",)),
     "select": Stage("preceptor.sft.options:SelectOptions", "preceptor.sft.select:run",
                     ("sft", "reward", "prompts"), ("validation",)),
     "rlhf": Choice("algorithm", "ppo", {
@@ -145,6 +147,7 @@ STAGES: dict[str, Stage | Choice] = {
         "qwen_vl": _system("splice_options:QwenVlOptions", may_need=("language_model",)),
     }),
     "energy": Stage("preceptor.vision.generative_options:EnergyOptions", "preceptor.vision.energy:run"),
+    "album": Stage("preceptor.vision.options:AlbumOptions", "preceptor.vision.album:run", ("model", "pictures")),
     "see": Stage("preceptor.vision.options:SeeOptions", "preceptor.vision.see:run", ("model", "pictures")),
     "prune": Stage("preceptor.deploy.options:PruneOptions", "preceptor.deploy.prune:run", ("model", "corpus"),
                    ("validation",)),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import Batch, Example
-from preceptor.data.pictures.captions import DESCRIBE, HAN, asked_record
+from preceptor.data.pictures.captions import BOX, DESCRIBE, HAN, WHERE, Box, asked_record, box_in
 from preceptor.data.ranked import RankedPrompt, collate_ranked
 from preceptor.data.records import IMAGE, Conversation, Prompt
 from preceptor.generate.decoder import Request, Sampling
@@ -90,14 +90,15 @@ class Spliced(System):
 
     def conversation(self, record: Conversation) -> Example:
         """Errors as in `encode_conversation`; a picture in an answer is one, too."""
-        messages = [self._worded(message, record.category) for message in record.messages]
+        messages = [self.worded_message(message, record.category) for message in record.messages]
         example = encode_conversation(self.tokenizer, replace(record, messages=messages))
         if self.mark in example.targets:
             raise UserError(f"An answer of conversation '{record.id}' holds a picture, and a {self.options.system} "
                             "draws none.", "Leave the record out.")
         return spread(example, self.mark, self.vectors)
 
-    def _worded(self, message: dict[str, Any], category: str | None) -> dict[str, Any]:
+    def worded_message(self, message: dict[str, Any], category: str | None) -> dict[str, Any]:
+        """A message with its texts as `worded` has them, where somebody asks."""
         if message["role"] != "user" or isinstance(message["content"], str):
             return message
         return message | {"content": [part if part.get("type") != "text" else
@@ -136,6 +137,24 @@ class Spliced(System):
     def answer(self, images: Tensor, questions: Sequence[str]) -> list[str]:
         """The answer to each question about the picture of the same number."""
         return self.write([self.asked(question) for question in questions], list(images[:, None]))
+
+    @property
+    def gives_boxes(self) -> bool:
+        """Whether boxes were among what it learned from."""
+        return not self.options.categories or BOX in self.options.categories
+
+    def ground(self, images: Tensor, phrases: Sequence[str]) -> list[Box | None]:
+        """The box of what each phrase ("the red hat") names in the picture of the same number, in the pixels of the
+        records that taught it; None where what was written is no box.
+
+        Raises:
+            UserError: it learned no boxes.
+        """
+        if not self.gives_boxes:
+            raise UserError(f"This {self.options.system} learned from {', '.join(self.options.categories)}, and from "
+                            "no boxes.", "Train it with 'categories' that name box, or take qwen_vl or minigpt_v2.")
+        asked = [self.asked(WHERE["zh" if HAN.search(phrase) else "en"].format(phrase), BOX) for phrase in phrases]
+        return [box_in(text) for text in self.write(asked, list(images[:, None]))]
 
     @torch.no_grad()
     def write(self, prompts: Sequence[Prompt], pictures: Sequence[Tensor], sampling: Sampling | None = None,
