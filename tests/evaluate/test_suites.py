@@ -404,8 +404,14 @@ def test_the_policies_of_a_run_are_its_models(models: dict[str, Path], tmp_path:
     assert [name for name, *_ in twice] == ["03-sft 1", "03-sft 2"]
 
 
+def test_a_model_that_is_not_there_is_missed_before_any_work(own: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["evaluate", "nowhere", "--suite", str(own)]) == 2
+    assert capsys.readouterr().err.startswith("preceptor: There is no model folder 'nowhere'.")
+
+
 @pytest.mark.parametrize("change, said", [
     (["--suite", "instructgtp"], "There is no suite"), (["--task", "nothing"], "has no task"),
+    (["--limit", "-3"], "--limit -3 is no number"),
     (["--judge", "nowhere"], "There is no model folder"), (["--judge", "http://localhost:1"], "which model"),
     (["--suite", "knowledge", "--data", "nowhere"], "Nothing of the suite")])
 def test_bad_input_is_told(own: Path, models: dict[str, Path], change: list[str], said: str,

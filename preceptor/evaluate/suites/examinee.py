@@ -210,11 +210,8 @@ def examinee(model: str, name: str, form: str, rows: int = ROWS) -> Any:
     """The examinee that a word of the command line names: a folder, or URL#MODEL.
 
     Raises:
-        UserError: there is no such folder, or the word is an address without a model.
+        UserError: there is no model in that folder, or the word is an address without a model.
     """
     if model.startswith(("http://", "https://")):
         return ServerExaminee(model)
-    if not Path(model).is_dir():
-        raise UserError(f"There is no model folder '{model}'.",
-                        "Give the folder of a run, a step or a model, or URL#MODEL of a server.")
     return LocalExaminee(Path(model), name, form, rows)
