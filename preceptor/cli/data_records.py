@@ -4,7 +4,6 @@ import argparse
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from preceptor.run.errors import UserError
 
@@ -41,12 +40,6 @@ def add_records(verbs: argparse._SubParsersAction) -> None:
     tokens.set_defaults(command=_tokenize)
 
 
-def _said(content: str | list[dict[str, Any]]) -> str:
-    """The beginning of a message in one line; what is no text of it by its type."""
-    parts = [content] if isinstance(content, str) else [part.get("text", f"[{part.get('type')}]") for part in content]
-    return " ".join(" ".join(parts).split())[:100]
-
-
 def _show(options: argparse.Namespace) -> None:
     from preceptor.data.foreign import conversations_of
     from preceptor.data.shapes import shape_of
@@ -70,7 +63,7 @@ def _show(options: argparse.Namespace) -> None:
     for name, count in shapes.most_common():
         print(f"{count:,} rows of shape '{name}'")
         if name in first:
-            print("\n".join(f"    {message['role']:>9}: {_said(message['content'])}"
+            print("\n".join(f"    {message['role']:>9}: {' '.join(message['content'].split())[:100]}"
                             for message in first[name].messages))
     if not rows:
         print(f"'{options.file}' holds no rows")
