@@ -137,6 +137,7 @@ STAGES: dict[str, Stage | Choice] = {
         "vit_vqgan": _system("generative_options:VitTokenizerOptions", may_need=("features",)),
         "autoregressive": _system("generative_options:AutoregressiveOptions", ("pictures", "start")),
         "diffusion": _system("generative_options:DiffusionOptions"),
+        "chameleon": _system("mixed_options:ChameleonOptions", ("pictures", "start")),
         "frozen": _system("splice_options:FrozenOptions", may_need=("language_model",)),
         "blip2_queries": _system("splice_options:QueryPretrainingOptions"),
         "blip2": _system("splice_options:QueryOptions", may_need=("language_model",)),

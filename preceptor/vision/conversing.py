@@ -107,12 +107,18 @@ class Conversing(System):
         left: Iterator[Sequence[int]] = iter(entries)
         rows = [[entry for token in tokens for entry in (next(left) if token == self.mark else (token,))]
                 for tokens in encoded]
-        for row in rows:
-            if len(row) + room > context_length(self.language_model):
-                raise UserError(f"A prompt of {len(row)} tokens, those of its pictures included, leaves no room for an "
-                                f"answer of {room} in a context of {context_length(self.language_model)}.",
-                                "Ask with fewer words or pictures, or for fewer tokens.")
+        self.check_room(rows, room)
         return rows
+
+    def check_room(self, rows: Sequence[Sequence[int]], room: int) -> None:
+        """Raises:
+            UserError: a row is so long that `room` more tokens do not fit the context.
+        """
+        longest, context = max(map(len, rows), default=0), context_length(self.language_model)
+        if longest + room > context:
+            raise UserError(f"A prompt of {longest} tokens, those of its pictures included, leaves no room for an "
+                            f"answer of {room} in a context of {context}.",
+                            "Ask with fewer words or pictures, or for fewer tokens.")
 
     def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """log p(text | picture) in nats, as the answer to a request for a description in the text's language."""

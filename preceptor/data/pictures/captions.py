@@ -1,10 +1,12 @@
 """A picture with a caption as a conversation: somebody asks what it shows, and the caption answers."""
 
 import re
+from dataclasses import replace
 
 from preceptor.data.records import IMAGE, Conversation, content_text
 
 DESCRIBE = {"en": "Describe the picture.", "zh": "请描述这张图片。"}
+DRAW = {"en": "Draw: ", "zh": "画："}
 HAN = re.compile(r"[㐀-鿿]")
 
 
@@ -18,6 +20,19 @@ def caption_record(id: str, picture: str, caption: str, *, concept: str | None =
 def is_caption(record: Conversation) -> bool:
     """Whether the record asks for nothing but a description, so that its answer is a caption."""
     return content_text(record.messages[0]["content"]).replace(IMAGE, "").strip() in DESCRIBE.values()
+
+
+def asked_to_draw(caption: str) -> str:
+    """A request for the picture of a caption, in its language."""
+    return DRAW["zh" if HAN.search(caption) else "en"] + caption
+
+
+def drawn_record(record: Conversation) -> Conversation:
+    """The record of a caption the other way round: somebody asks for what it says, and the picture answers."""
+    picture = next(part for part in record.messages[0]["content"] if part.get("type") == "image_url")
+    asked = asked_to_draw(record.messages[-1]["content"])
+    return replace(record, id=f"{record.id}-drawn", messages=[{"role": "user", "content": asked},
+                                                              {"role": "assistant", "content": [picture]}])
 
 
 def asked_record(id: str, picture: str, question: str, answer: str, *, concept: str | None = None,
