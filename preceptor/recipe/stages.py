@@ -138,6 +138,7 @@ STAGES: dict[str, Stage | Choice] = {
         "autoregressive": _system("generative_options:AutoregressiveOptions", ("pictures", "start")),
         "diffusion": _system("generative_options:DiffusionOptions"),
         "chameleon": _system("mixed_options:ChameleonOptions", ("pictures", "start")),
+        "cm3leon": _system("mixed_options:Cm3LeonOptions", ("pictures", "start"), ("retriever",)),
         "frozen": _system("splice_options:FrozenOptions", may_need=("language_model",)),
         "blip2_queries": _system("splice_options:QueryPretrainingOptions"),
         "blip2": _system("splice_options:QueryOptions", may_need=("language_model",)),

@@ -71,15 +71,25 @@ class Conversing(System):
         if refused := [name for name in sampling.processors if name in NOT_OF_PICTURES]:
             raise UserError(f"{refused[0]} reads the words of a prompt, and pictures are none.",
                             f"Leave out {refused[0]}.")
-        requests = [Request(prompt, sampling, seed + number) for number, prompt in enumerate(prompts)]
-        written: dict[int, str] = {}
         encoded = self.encoded(prompts, [len(some) for some in pictures])
-        with self.shown(self.on_device(torch.cat(list(pictures)))) as entries, evaluating(self.language_model):
-            rows = self.rows(encoded, entries, sampling.max_tokens)
-            call = LocalDecoder(self.language_model, self.tokenizer).call(sampling.strategy, requests, rows)
+        with self.shown(self.on_device(torch.cat(list(pictures)))) as entries:
+            return self.continued(self.rows(encoded, entries), sampling, seed)
+
+    def continued(self, rows: Sequence[list[int]], sampling: Sampling, seed: int = 0) -> list[str]:
+        """What the decoding engine writes behind these entries; the seed of row n is `seed` + n.
+
+        Raises:
+            UserError: a row leaves its answer no room.
+        """
+        self.check_room(rows, sampling.max_tokens)
+        requests = [Request(Prompt(str(number), [{"role": "user", "content": ""}]), sampling, seed + number)
+                    for number in range(len(rows))]
+        written: dict[int, str] = {}
+        call = LocalDecoder(self.language_model, self.tokenizer).call(sampling.strategy, requests, rows)
+        with evaluating(self.language_model):
             while call.advance():
                 written |= {place: answer.response.text for place, answer in call.finished()}
-        return [written[number] for number in range(len(prompts))]
+        return [written[number] for number in range(len(rows))]
 
     def on_device(self, tensor: Tensor) -> Tensor:
         """The tensor where the system is."""
@@ -98,17 +108,11 @@ class Conversing(System):
                                 "Give it one picture for each of its image parts.")
         return rows
 
-    def rows(self, encoded: Sequence[Sequence[int]], entries: Sequence[Sequence[int]], room: int) -> list[list[int]]:
-        """The same with the entries of pictures in the places of their marks, in order through all of them.
-
-        Raises:
-            UserError: one is so long that `room` more tokens do not fit the context.
-        """
+    def rows(self, encoded: Sequence[Sequence[int]], entries: Sequence[Sequence[int]]) -> list[list[int]]:
+        """The same with the entries of pictures in the places of their marks, in order through all of them."""
         left: Iterator[Sequence[int]] = iter(entries)
-        rows = [[entry for token in tokens for entry in (next(left) if token == self.mark else (token,))]
+        return [[entry for token in tokens for entry in (next(left) if token == self.mark else (token,))]
                 for tokens in encoded]
-        self.check_room(rows, room)
-        return rows
 
     def check_room(self, rows: Sequence[Sequence[int]], room: int) -> None:
         """Raises:
@@ -132,16 +136,24 @@ class Conversing(System):
 
     @torch.no_grad()
     def log_likelihoods(self, images: Tensor, prompts: Sequence[Prompt], texts: Sequence[str]) -> Tensor:
-        """log p(text | picture and prompt), (images, texts), in nats; prompt i, of one picture, is about image i.
-
-        A prompt is read once for several texts where the model's attention can keep them apart.
-        """
+        """log p(text | picture and prompt), (images, texts), in nats; prompt i, of one picture, is about image i."""
         answers = [encode_answer(self.tokenizer, prompts[0], text) for text in texts]
         encoded = self.encoded(prompts, [1] * len(prompts))
-        several = TEXTS if shares_prefix(self.language_model) else 1
-        found = []
-        with self.shown(self.on_device(images)) as entries, evaluating(self.language_model):
-            rows = self.rows(encoded, entries, max(map(len, answers)))
+        with self.shown(self.on_device(images)) as entries:
+            return self.likelihoods(self.rows(encoded, entries), answers)
+
+    @torch.no_grad()
+    def likelihoods(self, rows: Sequence[list[int]], answers: Sequence[list[int]]) -> Tensor:
+        """log p of the tokens of each answer behind the entries of each row, (rows, answers), in nats.
+
+        A row is read once for several answers where the model's attention can keep them apart.
+
+        Raises:
+            UserError: an answer does not fit behind a row.
+        """
+        self.check_room(rows, max(map(len, answers)))
+        several, found = TEXTS if shares_prefix(self.language_model) else 1, []
+        with evaluating(self.language_model):
             for first in range(0, len(answers), several):
                 some = answers[first:first + several]
                 asked = [RankedPrompt("", row, some, [0] * len(some)) for row in rows]

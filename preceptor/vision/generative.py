@@ -7,7 +7,7 @@ pass of the network, so texts that are clearly worse are dropped early.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from preceptor.data.batches import Batch
 from preceptor.data.records import Prompt
 from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.guidance import Combine, guided_answers
 from preceptor.generate.local import LocalDecoder, evaluating
 
 Trial = Callable[[Tensor, Tensor, int], Tensor]
@@ -78,15 +79,26 @@ def eliminate(errors: Trial, pictures: int, texts: int, stages: Sequence[tuple[i
     return Chosen(left_IT.long().argmax(1), evaluations / pictures)
 
 
-def written_codes(model: nn.Module, tokenizer: Any, prompts: Sequence[list[int]], sampling: Sampling, seed: int
-                  ) -> Tensor:
+class Guide(NamedTuple):
+    """Prompts `without` what the others say, and how the logits behind both become those that are drawn from."""
+
+    without: Sequence[list[int]]
+    combine: Combine
+
+
+def written_codes(model: nn.Module, tokenizer: Any, prompts: Sequence[list[int]], sampling: Sampling, seed: int,
+                  guide: Guide | None = None) -> Tensor:
     """The entries (prompts, max_tokens) that the decoding engine writes behind the tokens of prompts; the seed of
     prompt n is `seed` + n. The model must give its end of text no probability."""
+    decoder = LocalDecoder(model, tokenizer)
     requests = [Request(Prompt(str(n), [{"role": "user", "content": ""}]), sampling, seed + n)
                 for n in range(len(prompts))]
-    call = LocalDecoder(model, tokenizer).call("sample", requests, prompts)
-    written: dict[int, list[int]] = {}
-    with evaluating(model):
-        while call.advance():
-            written |= {place: answer.response.token_ids for place, answer in call.finished()}
+    if guide is not None:
+        answers = guided_answers(decoder, requests, prompts, *guide)
+        written = {n: answer.response.token_ids for n, answer in enumerate(answers)}
+    else:
+        call, written = decoder.call("sample", requests, prompts), {}
+        with evaluating(model):
+            while call.advance():
+                written |= {place: answer.response.token_ids for place, answer in call.finished()}
     return torch.tensor([written[n] for n in range(len(prompts))], device=next(model.parameters()).device)

@@ -29,7 +29,7 @@ from preceptor.models.vision.splice import pictures_in, spread
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_answer, encode_conversation, encode_prompt
 from preceptor.vision.conversing import Conversing
-from preceptor.vision.generative import written_codes
+from preceptor.vision.generative import Guide, written_codes
 from preceptor.vision.mixed_options import MixedOptions
 from preceptor.vision.system import ROWS
 from preceptor.vision.systems.vq_vae import VqVae
@@ -94,20 +94,19 @@ class Mixed(Conversing, VqVae):
         return encode_prompt(self.tokenizer, prompt) + encode_answer(self.tokenizer, prompt, IMAGE)[:-1]
 
     def draw(self, texts: Sequence[str], seed: int = 0) -> Tensor:
-        """A picture for each text, (texts, 3, H, W), whose codes the decoding engine writes.
+        """A picture for each text, (texts, 3, H, W), whose codes the decoding engine writes; errors as there."""
+        return self.decode(self.drawn_codes([self.drawing(text) for text in texts], seed)).clamp(-1, 1)
+
+    def drawn_codes(self, prompts: Sequence[list[int]], seed: int, guide: Guide | None = None) -> Tensor:
+        """The codes (prompts, T) that are written behind prompts, under guidance where there is one.
 
         Raises:
-            UserError: a text leaves its picture no room.
+            UserError: a prompt leaves its picture no room.
         """
-        prompts = [self.drawing(text) for text in texts]
-        self.check_room(prompts, self.places)
-        codes = self.drawn_codes(prompts, Sampling(max_tokens=self.places, top_k=self.options.top_k), seed)
-        return self.decode(codes).clamp(-1, 1)
-
-    def drawn_codes(self, prompts: Sequence[list[int]], sampling: Sampling, seed: int) -> Tensor:
-        """The codes (prompts, T) that are written behind prompts."""
+        self.check_room([*prompts, *(guide.without if guide else [])], self.places)
+        sampling = Sampling(max_tokens=self.places, top_k=self.options.top_k)
         with without(self.language_model, range(self.words)):
-            return written_codes(self.language_model, self.tokenizer, prompts, sampling, seed) - self.words
+            return written_codes(self.language_model, self.tokenizer, prompts, sampling, seed, guide) - self.words
 
     @torch.no_grad()
     def picture_likelihoods(self, images: Tensor, texts: Sequence[str]) -> Tensor:

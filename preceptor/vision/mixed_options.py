@@ -32,3 +32,23 @@ class ChameleonOptions(MixedOptions):
     """Whether the loss counts all tokens, given pictures and questions too, or those of answers, as in fine-tuning."""
     swin_norm: bool = False
     """Norms behind attention and feed-forward part in place of before them (the paper's 34B)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cm3LeonOptions(MixedOptions):
+    """Spans are cut out and follow at the end; pictures are drawn under guidance."""
+
+    cut: float = 0.5
+    """Share of documents of which a span is cut out."""
+    whole: float = 0.5
+    """Share of the spans that are a whole caption or picture; the others begin and end anywhere in one."""
+    instructed: bool = False
+    """Whether captions are requests and answers, as in the second step, or documents."""
+    decoding: Literal["guided", "contrastive"] = "guided"
+    """How pictures are drawn away from those of a masked text: by classifier-free guidance, or contrastively."""
+    guidance: float = 3.0
+    """How far, under guidance; 1 is the model itself."""
+    rank: int = 5
+    """Contrastive: codes are plausible by the measure of the code of this rank."""
+    plausible: float = 0.5
+    """Contrastive: share of that code's probability that a code must reach."""

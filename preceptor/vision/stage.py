@@ -118,7 +118,8 @@ def read_pairs(system: System, pictures: Pictures, conversations: list[Conversat
         if example is None:
             noted["conversations longer than text_length left out"] += 1
             continue
-        concept, text = conversation.concept or f"picture {numbers[0]}", content_text(conversation.messages[-1]["content"])
+        concept = conversation.concept or f"picture {numbers[0]}"
+        text = content_text(conversation.messages[-1]["content"])
         pairs.append(Pair(tuple(numbers), example, concepts.setdefault(concept, len(concepts)),
                           texts.setdefault(text, len(texts))))
     for what, count in (+noted).items():

@@ -111,7 +111,7 @@ def test_what_is_scored_is_the_likelihood_one_token_after_the_other(book: Book) 
     system, pictures = small("chameleon", book), pictures_of(small("chameleon", book), 2)
     codes = (system.encode(pictures) + system.words).tolist()
     prompt = system.asked("Describe the picture.", "caption")
-    (before,) = system.rows(system.encoded([prompt], [1]), [[system.mark, *codes[1]]], 1)
+    (before,) = system.rows(system.encoded([prompt], [1]), [[system.mark, *codes[1]]])
     text = encode_answer(system.tokenizer, prompt, "a book")
     assert float(system.score(pictures, ["a red hat", "a book"])[1, 1]) == pytest.approx(
         slow_log_likelihood(system, before, text), abs=1e-3)
@@ -125,7 +125,7 @@ def test_answers_are_words_and_drawings_are_codes(book: Book) -> None:
     system = small("chameleon", book)
     pictures, prompt = pictures_of(system, 2), system.asked("What is it?")
     codes, written = system.encode(pictures) + system.words, []
-    (before,) = system.rows(system.encoded([prompt], [1]), [[system.mark, *codes[1].tolist()]], 1)
+    (before,) = system.rows(system.encoded([prompt], [1]), [[system.mark, *codes[1].tolist()]])
     while len(written) < 6 and system.tokenizer.eos_token_id not in written:
         logits = system.language_model(input_ids=torch.tensor([before + written])).logits[0, -1, :system.words]
         logits[system.mark] = -torch.inf

@@ -1,4 +1,4 @@
-"""Chameleon's network (Chameleon Team 2024, arXiv 2405.09818, section 2.3): Llama's, with a norm of queries and keys."""
+"""Chameleon's network (Chameleon Team 2024, arXiv 2405.09818, section 2.3): Llama's, with normed queries and keys."""
 
 from typing import Any
 
