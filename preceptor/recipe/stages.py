@@ -143,6 +143,7 @@ STAGES: dict[str, Stage | Choice] = {
         "blip2_queries": _system("splice_options:QueryPretrainingOptions"),
         "blip2": _system("splice_options:QueryOptions", may_need=("language_model",)),
         "minigpt4": _system("splice_options:MiniGpt4Options", may_need=("language_model",)),
+        "minigpt5": _system("mixed_options:MiniGpt5Options", ("pictures", "start"), ("language_model", "painter")),
         "minigpt_v2": _system("splice_options:MiniGptV2Options", may_need=("language_model",)),
         "qwen_vl": _system("splice_options:QwenVlOptions", may_need=("language_model",)),
     }),

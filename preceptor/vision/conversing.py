@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
-from preceptor.data.pictures.captions import DESCRIBE, HAN, asked_record
+from preceptor.data.pictures.captions import DESCRIBE, HAN, asked_record, asked_to_draw
 from preceptor.data.ranked import RankedPrompt, collate_ranked
-from preceptor.data.records import Conversation, Prompt
+from preceptor.data.records import IMAGE, Conversation, Prompt
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder, evaluating
 from preceptor.models.attention import block_mask, shared_prompt_mask, shares_prefix
@@ -49,6 +49,12 @@ class Conversing(System):
         """One picture and a text about it, waiting for an answer."""
         record = asked_record("", "", self.worded(text, category), "", category=category)
         return Prompt("", record.messages[:1], category=category)
+
+    def drawing(self, text: str) -> list[int]:
+        """The tokens of a request for a picture and of what an answer begins with, up to the picture's mark."""
+        prompt = Prompt("", [{"role": "user", "content": asked_to_draw(text)}])
+        answer = encode_answer(self.tokenizer, prompt, IMAGE)
+        return encode_prompt(self.tokenizer, prompt) + answer[:answer.index(self.mark) + 1]
 
     def caption(self, images: Tensor, language: str = "en") -> list[str]:
         """A description of each picture in a language."""

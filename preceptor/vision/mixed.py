@@ -18,16 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import IGNORE, Batch, Example
-from preceptor.data.pictures.captions import asked_to_draw, drawn_record, is_caption
+from preceptor.data.pictures.captions import drawn_record, is_caption
 from preceptor.data.pictures.store import Pictures
-from preceptor.data.records import IMAGE, Conversation, Prompt
+from preceptor.data.records import IMAGE, Conversation
 from preceptor.generate.decoder import Sampling
 from preceptor.generate.local import evaluating
 from preceptor.models.causal import hidden_states
 from preceptor.models.vision.code_writer import code_log_probs, with_codes, without
 from preceptor.models.vision.splice import pictures_in, spread
 from preceptor.run.errors import UserError
-from preceptor.tokenizer.chat import encode_answer, encode_conversation, encode_prompt
+from preceptor.tokenizer.chat import encode_conversation
 from preceptor.vision.conversing import Conversing
 from preceptor.vision.generative import Guide, written_codes
 from preceptor.vision.mixed_options import MixedOptions
@@ -87,11 +87,6 @@ class Mixed(Conversing, VqVae):
         codes_PT = self.codes_of(images) + self.words
         with without(self.language_model, [self.mark, *range(self.words, self.words + self.options.codes)]):
             yield [[self.mark, *codes] for codes in codes_PT.tolist()]
-
-    def drawing(self, text: str) -> list[int]:
-        """The tokens of a request for a picture, up to where its codes begin."""
-        prompt = Prompt("", [{"role": "user", "content": asked_to_draw(text)}])
-        return encode_prompt(self.tokenizer, prompt) + encode_answer(self.tokenizer, prompt, IMAGE)[:-1]
 
     def draw(self, texts: Sequence[str], seed: int = 0) -> Tensor:
         """A picture for each text, (texts, 3, H, W), whose codes the decoding engine writes; errors as there."""

@@ -1,9 +1,10 @@
-"""Options of the systems whose one vocabulary holds words and codes of pictures."""
+"""Options of the systems that both read and write pictures: as codes in their vocabulary, or through a painter."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from preceptor.vision.generative_options import ImageTokenizerOptions
+from preceptor.vision.splice_options import MiniGpt4Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +53,41 @@ class Cm3LeonOptions(MixedOptions):
     """Contrastive: codes are plausible by the measure of the code of this rank."""
     plausible: float = 0.5
     """Contrastive: share of that code's probability that a code must reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniGpt5Options(MiniGpt4Options):
+    """A MiniGPT-4 whose language model tells a painter what to paint; both steps have the same shape."""
+
+    train: str = "vokens, mapper"
+    """As for other rows; the second step adds `language_model.lora`."""
+    lora_rank: int = 8
+    """Rank of what the language model learns."""
+    lora_alpha: float = 16.0
+    """Scale of what it learns, divided by the rank."""
+    vokens: int = 8
+    """Vokens of a picture."""
+    words: int = 32
+    """Words of the painter's condition, as many as its texts may have (77 in the paper)."""
+    mapper_layers: int = 2
+    """Blocks of the mapper's encoder, and of its decoder (4 in the paper)."""
+    painter_width: int = 128
+    """Width of the painter, as of the step that it comes from."""
+    painter_layers: int = 4
+    """Blocks of the painter, as there."""
+    painter_heads: int = 4
+    """Attention heads of the painter, as there, and of the mapper."""
+    painter_patch: int = 4
+    """Width and height of the painter's patches, as there."""
+    noise_steps: int = 1000
+    """Levels of noise, as there."""
+    schedule: Literal["linear", "cosine"] = "cosine"
+    """How the levels grow, as there."""
+    unconditional: float = 0.1
+    """Share of pictures that are painted from vokens of nothing in training: for guidance."""
+    trials: int = 16
+    """Noises with which `score` tries every picture and text; the same ones for all."""
+    draw_steps: int = 20
+    """Steps from noise to a picture."""
+    guidance: float = 3.0
+    """How far pictures follow the text beyond what the model says; 1 is the model itself."""

@@ -78,12 +78,16 @@ class Spliced(Conversing):
 
     def conversation(self, record: Conversation) -> Example:
         """Errors as in `encode_conversation`; a picture in an answer is one, too."""
-        messages = [self._worded(message, record.category) for message in record.messages]
-        example = encode_conversation(self.tokenizer, replace(record, messages=messages))
+        example = self.encoded_conversation(record)
         if self.mark in example.targets:
             raise UserError(f"An answer of conversation '{record.id}' holds a picture, and a {self.options.system} "
                             "draws none.", "Leave the record out.")
         return spread(example, self.mark, self.vectors)
+
+    def encoded_conversation(self, record: Conversation) -> Example:
+        """The conversation in the words of this row, with one mark for each picture."""
+        messages = [self._worded(message, record.category) for message in record.messages]
+        return encode_conversation(self.tokenizer, replace(record, messages=messages))
 
     def _worded(self, message: dict[str, Any], category: str | None) -> dict[str, Any]:
         if message["role"] != "user" or isinstance(message["content"], str):

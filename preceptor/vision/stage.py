@@ -12,6 +12,7 @@ from preceptor.data.pictures.batches import Pair, PictureBatches
 from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import IMAGE, Conversation, content_text, image_urls
 from preceptor.learn.fit import fit
+from preceptor.models.adapters import beside_adapter
 from preceptor.models.causal import model_folder, parameter_count
 from preceptor.models.trainable import train_only, weights_hash
 from preceptor.run.errors import UserError
@@ -83,7 +84,7 @@ def _take_parts(step: Step, system: System, start: System) -> None:
                         f"start from.", f"Its parts are {', '.join(own)}; those are {', '.join(taken)}.")
     for name in shared:
         try:
-            own[name].load_state_dict(taken[name].state_dict())
+            own[name].load_state_dict(beside_adapter(own[name], taken[name].state_dict()))
         except RuntimeError as error:
             raise UserError(f"The part '{name}' has another shape where '{step.name}' starts from: "
                             f"{str(error).splitlines()[-1].strip()}", "Give both the same options.") from None

@@ -7,6 +7,7 @@ from preceptor.data.records import IMAGE, Conversation, content_text
 
 DESCRIBE = {"en": "Describe the picture.", "zh": "请描述这张图片。"}
 DRAW = {"en": "Draw: ", "zh": "画："}
+RETELL = {"en": "Describe the picture and draw it.", "zh": "请描述这张图片并画出来。"}
 HAN = re.compile(r"[㐀-鿿]")
 
 
@@ -33,6 +34,16 @@ def drawn_record(record: Conversation) -> Conversation:
     asked = asked_to_draw(record.messages[-1]["content"])
     return replace(record, id=f"{record.id}-drawn", messages=[{"role": "user", "content": asked},
                                                               {"role": "assistant", "content": [picture]}])
+
+
+def retold_record(record: Conversation) -> Conversation:
+    """The record of a caption with a request for both: the answer is the caption and the picture that was shown."""
+    picture = next(part for part in record.messages[0]["content"] if part.get("type") == "image_url")
+    caption = record.messages[-1]["content"]
+    asked = RETELL["zh" if HAN.search(caption) else "en"]
+    return replace(record, id=f"{record.id}-retold", messages=[
+        {"role": "user", "content": [picture, {"type": "text", "text": asked}]},
+        {"role": "assistant", "content": [{"type": "text", "text": caption}, picture]}])
 
 
 def asked_record(id: str, picture: str, question: str, answer: str, *, concept: str | None = None,
