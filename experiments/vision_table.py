@@ -1,57 +1,66 @@
-"""Every system that sees, trained and scored alike: one object a row, beside its own blind control.
+"""Every system that sees, trained by its recipe and scored alike: one object a row, beside its own blind control.
 
     score_auc     how often a picture of the test split scores a text that is true of it above one that is not (1/2)
+    blind         score_auc with the pictures of other rows; `score_auc_low`, `blind_high`: the ends of their intervals
+                  that face each other
     word_order    Winoground's text score on pictures and their mirror images (1/4 by chance)
-    blind         score_auc with the pictures of other rows
+    questions     of rows that answer: share of answers that are the very text; `questions_blind`, and the ends of the
+                  intervals; `boxes`, `boxes_blind`: boxes that share more than half of their area with the true one
+    cider         of rows that write captions: CIDEr-D, `cider_blind`
     zero_shot     with --pack FOLDER: top-1 on the emoji of a vendor never seen, of concepts seen (docs/vision.md)
-    minutes, parameters
+    minutes       of one core, everything that the row is trained from included; `minutes_own` without what others share
+    parameters
 
-A row is a run folder of its own under --out: one that is done is not redone, one that was killed goes on, and a row
-that fails is said and leaves the others alone. --rows a,b takes some of them; --steps and --quick train less.
+A row is a step `see` of a shipped recipe and what it depends on. Recipes that leave their pictures to the user read the
+picture book of the others, in the small shape below. Steps are named by their content, so that what several rows need
+is done once, for all of them; what is done is not redone, what was killed goes on, and a row that fails is said and
+leaves the others alone. --rows a,b takes some of them, in that order; --quick trains a few steps.
 """
 
 import argparse
 import json
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from preceptor.recipe.load import load_recipe
+from preceptor.recipe.load import Recipe, load_recipe, shipped
+from preceptor.recipe.options import plain
 from preceptor.recipe.runner import run_recipe
 from preceptor.run.errors import UserError
-from preceptor.run.files import read_json, write_json, write_text
+from preceptor.run.files import hash_value, read_json, write_json, write_text
 from preceptor.run.log import read_log
 
-SHAPE = {"width": 96, "layers": 3, "heads": 4, "patch": 8, "text_length": 24, "rows": 64, "learning_rate": 1e-3}
-PAIRS = {"limit": 100}  # pictures of a split that are scored where every pair of picture and text is a pass
-ROWS: dict[str, dict[str, Any]] = {
-    "clip": {}, "siglip": {}, "llip": {"mixture": 8}, "coca": {}, "visualbert": {"see": PAIRS},
-    "vilbert": {"quantizer": True, "see": PAIRS}, "flava": {"quantizer": True}, "maskvlm": {"see": PAIRS}, "mib": {},
-}
-"""The options of each row beside SHAPE; an option `needs` names what it takes from other rows, as `{input: row}`,
-`quantizer` says that it learns from an image tokenizer, `see` has options of the step that scores it."""
+BOOK = "frozen"  # the recipe whose picture book the rows without pictures of their own read
+SMALL = {"width": 96, "layers": 3, "text_length": 24, "rows": 64, "learning_rate": 1e-3, "augment": 0.0, "steps": 600}
+SEEN = {False: "test", True: "vendor"}  # the split that is scored, without and with the emoji
+LIMIT = 400  # pictures of the split that are scored, at most
+QUICK = {"picture_book": {"train_scenes": 200, "valid_scenes": 20, "test_scenes": 40, "heldout_scenes": 20},
+         "vision": {"steps": 3}, "pretrain": {"steps": 3}, "see": {"limit": 10}}
+DATA = ("picture_book", "pictures", "emoji", "tokenizer", "see")  # stages that train no network
+
+Steps = list[dict[str, Any]]
 
 
 def main() -> None:
     options = parsed()
-    names = options.rows.split(",") if options.rows else list(ROWS)
-    if unknown := [name for name in names if name not in ROWS]:
-        sys.exit(f"There is no row '{unknown[0]}'.\nChoose among: {', '.join(ROWS)}.")
+    known = rows()
+    names = options.rows.split(",") if options.rows else list(known)
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"There is no row '{unknown[0]}'.\nChoose among: {', '.join(known)}.")
     out = options.out or Path(tempfile.mkdtemp(prefix="vision-table-"))
-    steps = options.steps or (20 if options.quick else 1200)
-    sources = {"book": book(out, options.seed, options.quick)}
-    if options.pack:
-        sources["emoji"] = emoji(out, options.seed, options.pack)
-    table = {}
+    wanted_by = Counter(step["name"] for name in known for step in steps_of(*known[name], options))
+    table = read_json(out / "table.json") if (out / "table.json").is_file() else {}
     for name in names:
         try:
-            table[name] = row(out, name, sources, steps, options.seed)
-            print(f"{name:<10} " + "  ".join(f"{key} {value:.3f}" for key, value in table[name].items()), flush=True)
+            table[name] = table.get(name, {}) | row(out, *known[name], options, wanted_by)
+            print(f"{name:<15} " + "  ".join(f"{key} {value:.3f}" for key, value in table[name].items()), flush=True)
         except UserError as error:
-            print(f"{name:<10} not done: {error}", flush=True)
+            print(f"{name:<15} not done: {error}", flush=True)
         write_json(out / "table.json", table)
     if options.json:
         print(json.dumps(table))
@@ -63,70 +72,99 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few pictures and steps: shows that it runs")
     parser.add_argument("--out", type=Path, help="folder of the runs; the same folder goes on")
     parser.add_argument("--rows", help="some rows, by commas")
-    parser.add_argument("--pack", type=Path, help="folder of the emoji pack")
-    parser.add_argument("--steps", type=int, default=0, help="optimiser steps of each row")
+    parser.add_argument("--pack", type=Path, help="folder of the emoji pack: train and score on it in the book's place")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
-def book(out: Path, seed: int, quick: bool) -> dict[str, str]:
-    """The picture book, decoded, and a vocabulary of its captions: what every row learns from."""
-    scenes = {"train_scenes": 200, "valid_scenes": 20, "test_scenes": 60, "heldout_scenes": 20} if quick else {
-        "train_scenes": 4000, "valid_scenes": 100, "test_scenes": 400, "heldout_scenes": 200}
-    return run(out / "book", seed, [
-        {"name": "drawn", "stage": "picture_book", "options": {"language": "en", **scenes}},
-        {"name": "pictures", "stage": "pictures", "needs": {"pictures": "drawn"}, "options": {"size": 64}},
-        {"name": "tokenizer", "stage": "tokenizer", "needs": {"corpus": "pictures/corpus.jsonl"},
-         "options": {"vocabulary": 512}}])
+def rows() -> dict[str, tuple[Recipe, str]]:
+    """Of each system that a shipped recipe looks at that recipe, and the name of the step that does it.
+
+    A recipe that reads emoji is left out: its system has a recipe for any pictures as well.
+    """
+    found = {}
+    for name in shipped():
+        recipe = load_recipe(name, to_run=False)
+        steps = {step.name: step for step in recipe.steps}
+        if all(step.stage != "emoji" for step in recipe.steps):
+            found |= {steps[step.needs["model"]].options.system: (recipe, step.name)
+                      for step in recipe.steps if step.stage == "see"}
+    return found
 
 
-def emoji(out: Path, seed: int, pack: Path) -> dict[str, str]:
-    """The emoji with one vendor and a fifth of the concepts left out."""
-    return run(out / "emoji", seed, [
-        {"name": "pictures", "stage": "emoji", "needs": {"pack": str(pack)}},
-        {"name": "tokenizer", "stage": "tokenizer", "needs": {"corpus": "pictures/corpus.jsonl"}}])
+def steps_of(recipe: Recipe, last: str, options: argparse.Namespace) -> Steps:
+    """The step that looks and all that it depends on: as the recipe has them, or in the table's shape where it leaves
+    the pictures open."""
+    steps = {step.name: {"name": step.name, "stage": step.stage, "needs": dict(step.needs),
+                         "options": plain(step.options)} for step in recipe.steps}
+    looks, pictures = steps[last], steps[steps[last]["needs"]["pictures"]]
+    if not pictures["needs"]:
+        steps[looks["needs"]["model"]]["options"] |= SMALL
+        book = next(step for step in load_recipe(BOOK).steps if step.stage == "picture_book")
+        pictures |= {"needs": {"pictures": "book"}, "options": pictures["options"] | {"size": book.options.size}}
+        steps["book"] = {"name": "book", "stage": book.stage, "needs": {}, "options": plain(book.options)}
+        if options.pack:
+            pictures |= {"stage": "emoji", "needs": {"pack": str(options.pack)}, "options": {}}
+            steps[looks["needs"]["model"]]["options"] |= {"patch": 4}  # of 32 pixels, not 48
+    looks["options"] |= {"splits": [SEEN[bool(options.pack)]], "limit": min(looks["options"]["limit"] or LIMIT, LIMIT)}
+    for step in steps.values():
+        step["options"] |= QUICK.get(step["stage"], {}) if options.quick else {}
+    return named(steps, needed(steps, last))
 
 
-def row(out: Path, name: str, sources: dict[str, dict[str, str]], steps: int, seed: int) -> dict[str, float]:
-    """Train and score one row on everything that there is; what is done already is only read."""
-    figures: dict[str, float] = {}
-    for source, folders in sources.items():
-        given = dict(ROWS[name])
-        others = {key: str(out / f"{other}-{source}" / "00-trained") for key, other in given.pop("needs", {}).items()}
-        seen = given.pop("see", {})
-        shape = SHAPE | ({"patch": 4} if source == "emoji" else {}) | {"system": name, "steps": steps} | given
-        if shape.pop("quantizer", False):
-            others["quantizer"] = image_tokenizer(out, source, folders, steps, shape["patch"], seed)
-        place = out / f"{name}-{source}"
-        folder = run(place, seed, [
-            {"name": "trained", "stage": "vision", "options": shape,
-             "needs": {"pictures": folders["pictures"], "tokenizer": folders["tokenizer"], **others}},
-            {"name": "seen", "stage": "see", "needs": {"model": "trained", "pictures": folders["pictures"]},
-             "options": seen}])
-        scores, manifest = read_json(Path(folder["seen"]) / "scores.json"), read_json(place / "run.json")
-        if source == "book":
-            found = scores["test"]["en"]["retrieval"]
-            figures |= {"score_auc": found["seen"]["score_auc"], "blind": found["blind"]["score_auc"],
-                        "word_order": scores["test"]["word_order"]["seen"]["text"]["mean"],
-                        "minutes": manifest["steps"]["trained"]["wall_seconds"] / 60,
-                        "parameters": read_log(place / "log.jsonl")["trained"][0]["plan"]["parameters"]}
-        else:
-            figures["zero_shot"] = scores["vendor"]["en"]["zero_shot"]["seen"]["top1"]["mean"]
-    return figures
+def needed(steps: dict[str, Any], last: str) -> list[str]:
+    """The names of the steps that one depends on, itself the last."""
+    before = dict.fromkeys(name for source in steps[last]["needs"].values() if (first := source.split("/")[0]) in steps
+                           for name in needed(steps, first))
+    return [*before, last]
 
 
-def image_tokenizer(out: Path, source: str, folders: dict[str, str], steps: int, patch: int, seed: int) -> str:
-    """The folder of a VQ-VAE with a code for every patch, trained a quarter as long: what patches are called."""
-    return run(out / f"quantizer-{source}", seed, [
-        {"name": "trained", "stage": "vision", "needs": {key: folders[key] for key in ("pictures", "tokenizer")},
-         "options": {"system": "vq_vae", "halvings": patch.bit_length() - 1, "steps": -(-steps // 4)}}])["trained"]
+def named(steps: dict[str, Any], order: Sequence[str]) -> Steps:
+    """Some steps in an order in which all come behind what they need, each named by its content."""
+    names: dict[str, str] = {}
+    found = []
+    for name in order:
+        step = dict(steps[name])
+        parts = {key: source.partition("/") for key, source in step["needs"].items()}
+        step["needs"] = {key: names.get(first, first) + slash + rest for key, (first, slash, rest) in parts.items()}
+        names[name] = step["name"] = f"{name}-{hash_value({**step, 'name': ''})[:6]}"
+        found.append(step)
+    return found
 
 
-def run(folder: Path, seed: int, steps: list[dict[str, Any]]) -> dict[str, str]:
-    """Bring a run up to date; returns the folder of each of its steps."""
-    write_text(folder / "asked.yaml", yaml.safe_dump({"name": folder.name, "seed": seed, "steps": steps}))
-    run_recipe(load_recipe(str(folder / "asked.yaml")), folder)
-    return {name: str(folder / step["folder"]) for name, step in read_json(folder / "run.json")["steps"].items()}
+def row(out: Path, recipe: Recipe, last: str, options: argparse.Namespace, wanted_by: Counter[str]
+        ) -> dict[str, float]:
+    """Train and score one row; what is done already is only read."""
+    steps = steps_of(recipe, last, options)
+    write_text(out / "asked.yaml", yaml.safe_dump({"name": "vision_table", "seed": options.seed, "steps": steps}))
+    run_recipe(load_recipe(str(out / "asked.yaml")), out)
+    done, log = read_json(out / "run.json")["steps"], read_log(out / "log.jsonl")
+    [languages] = read_json(out / done[steps[-1]["name"]]["folder"] / "scores.json").values()
+    if options.pack:
+        return {"zero_shot": languages["en"]["zero_shot"]["seen"]["top1"]["mean"]}
+    trained = [step["name"] for step in steps if step["stage"] not in DATA]
+    minutes = {name: done[name]["core_seconds"] / 60 for name in trained}
+    return figures(languages) | {
+        "minutes": sum(minutes.values()), "parameters": log[trained[-1]][0]["plan"]["parameters"],
+        "minutes_own": sum(spent for name, spent in minutes.items() if wanted_by[name] == 1)}
+
+
+def figures(languages: dict[str, Any]) -> dict[str, float]:
+    """What `scores.json` has of a split of the picture book, for the table."""
+    measures = {"score_auc": languages["en"]["retrieval"]}
+    measures["score_auc"] = {way: found["score_auc"] for way, found in measures["score_auc"].items()}
+    asked = {**languages["en"].get("questions", {}), **languages["en"].get("ground", {})}
+    measures |= {name: asked[of] for name, of in (("questions", "written"), ("boxes", "iou50")) if of in asked}
+    if "captions" in languages["en"]:
+        measures["cider"] = {way: found["cider_d"] for way, found in languages["en"]["captions"].items()}
+    found = {}
+    for name, measure in measures.items():
+        blind = "blind" if name == "score_auc" else f"{name}_blind"
+        found |= {name: measure["seen"]["mean"], f"{name}_low": measure["seen"]["low"],
+                  blind: measure["blind"]["mean"], f"{blind}_high": measure["blind"]["high"]}
+    if "word_order" in languages:
+        found["word_order"] = languages["word_order"]["seen"]["text"]["mean"]
+    return found
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from preceptor.recipe.load import Recipe, load_recipe
 from preceptor.run.files import write_json
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
-STEPS = ("village", "tokenizer", "base", "sft", "comparisons", "kwise_1")
+STEPS = ("village", "tokenizer", "base", "sft", "comparisons", "reward", "select", "kwise_1")
 PROMPT = Prompt("p", [{"role": "user", "content": "Hi"}])
 
 
@@ -113,7 +113,7 @@ def test_every_way_to_learn_costs_about_what_ppo_does(base: Path) -> None:
     plan = why.planned(why.FULL, {"best_ranked": [None] * 400, "margin": [None] * 700}, 2600)
     assert plan["ppo"] == (1, 1.0) and all(0.9 < compute < 1.1 for _, compute in plan.values())
     assert plan["best_of_n"][0] == round((9 * 1600 - 6400) / 1200)
-    (base / "reward").mkdir()
+    (base / "reward").mkdir(exist_ok=True)
     for name in ("prompts.jsonl", "best_ranked.jsonl", "margin.jsonl"):
         (base / name).touch()
     steps = loaded(base, why.recipe_of(base, base, why.FULL, plan)).steps
@@ -125,3 +125,35 @@ def test_the_table_and_page_of_why_rl() -> None:
     row = dict.fromkeys(why.COLUMNS, 0.5)
     found = why.collected([{name: row for name in ("sft", *why.METHODS)}] * 2)
     assert why.table(found).count("\n") == 5 and why.page(found).count("<circle") == 5
+
+
+def test_algorithms_of_the_leaderboard_use_the_compute_of_ppo(base: Path) -> None:
+    board = experiment("leaderboard")
+    assert board.budget(board.FULL) == 50 * 64 * (4 + 2 * 3)  # written, scored, two readings; two networks learn
+    plans = {name: board.planned(name, board.FULL, answers=7800, tokens=64.0) for name in board.NAMES}
+    assert all(0.7 < plan.passes / board.budget(board.FULL) < 1.2 for plan in plans.values())
+    assert plans["rloo"].passes == plans["rloo"].options["iterations"] * 64 * (3 + 3)
+    assert plans["ppo_ptx"].passes == plans["ppo_ptx"].options["iterations"] * (64 * 10 + 3 * 4096 / 64)
+    assert plans["best_of_n"].prompts == round(32000 / (2 * 8 + 3 * 2)) and plans["dpo"].passes == 4 * 7800
+    for name, plan in plans.items():
+        inputs = ("policy", "comparisons") if name in board.RANKED else ("policy", "reward", "prompts", "corpus")
+        inputs = inputs if name in ("ppo_ptx", *board.RANKED) else inputs[:3]
+        needs = experiment("standing").needs(base, inputs)
+        step = {"name": name, "stage": "rlhf", "needs": needs,
+                "options": {"algorithm": board.ALGORITHM.get(name, name), **plan.options}}
+        loaded(base, {"name": name, "description": "One.", "steps": [step]})
+    row = dict.fromkeys(board.COLUMNS, 0.5)
+    found = board.collected([{"worse": row, "better": row | {"gold": 0.6}}] * 2)
+    assert [line["algorithm"] for line in found["rows"]] == ["better", "worse"]
+    assert board.table(found).count("\n") == 2 and board.page(found).count("<circle") == 2
+
+
+def test_the_sweeps_of_the_alignment_tax_share_a_cell(base: Path) -> None:
+    tax = experiment("alignment_tax")
+    assert len(tax.cells()) == len(tax.GAMMAS) + len(tax.BETAS) - 1 == len(set(tax.cells()))
+    steps = [tax.step_of(base, *cell, tax.FULL) for cell in tax.cells()]
+    assert len(loaded(base, {"name": "tax", "description": "All.", "steps": steps}).steps) == 9
+    seeds = [{tax.name_of(*cell): dict.fromkeys(tax.COLUMNS, 1 / (1 + cell[0])) for cell in tax.cells()}] * 2
+    found = tax.collected(seeds)
+    assert found["recovered"]["gamma"]["mean"] == pytest.approx(0.75) and found["recovered"]["beta"]["mean"] == 0
+    assert tax.table(found).count("\n") == 9 and tax.page(found).count("<polyline") == 2

@@ -16,6 +16,8 @@ def add_see(commands: "_SubParsersAction") -> None:
     see.add_argument("model", type=Path, help="folder of a run's step, or of a system")
     see.add_argument("image", type=Path, help="a picture (PNG, JPEG, WebP, ...)")
     see.add_argument("texts", nargs="*", metavar="TEXT", help="texts to score; a question is answered where it can be")
+    see.add_argument("--ground", action="append", default=[], metavar="PHRASE", dest="phrases",
+                     help="print the box of what a phrase names, such as \"the red hat\"; may be given several times")
     see.add_argument("--texts", type=Path, dest="file", metavar="FILE", help="texts to score, one a line")
     see.add_argument("--best", type=int, default=10, help="of --texts: how many are shown (10)")
     see.add_argument("--json", action="store_true", help="print one JSON object")
@@ -32,7 +34,7 @@ def _see(options: Namespace) -> None:
             raise UserError(f"'{options.file}' cannot be read: {error}.", "Name a file of texts, one a line.") from None
     questions = [text for text in texts if text.endswith(ASKING)]
     found = look(options.model, options.image, [text for text in texts if text not in questions], questions,
-                 options.best)
+                 options.best, options.phrases)
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
         return
@@ -40,6 +42,8 @@ def _see(options: Namespace) -> None:
         print(f"{score:10.4f}  {text}")
     for question, answer in found.get("answers", []):
         print(f"{question}  {answer}")
+    for phrase, box in found.get("boxes", []):
+        print(f"{phrase}  {box or 'no box was written'}")
     if "caption" in found:
         print(found["caption"])
     for line in found.get("noted", []):

@@ -88,7 +88,8 @@ def _by_judge(step: Step, asked: Mapping[str, Asked]) -> dict[str, list[Comparis
 def kind_of_judge(folder: Path) -> str:
     """What the labeler is whose judgements the reward in a folder gives: a program, or else a model."""
     described = folder / DESCRIPTION
-    return "program" if described.exists() and read_json(described)["kind"] == "program" else "model"
+    computed = described.exists() and read_json(described)["kind"] in ("program", "known")
+    return "program" if computed else "model"
 
 
 def _by_people(step: Step, asked: Mapping[str, Asked]) -> dict[str, list[Comparison]]:

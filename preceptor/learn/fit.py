@@ -15,6 +15,7 @@ from preceptor.learn.schedule import rate_factor
 from preceptor.learn.speed import Speed
 from preceptor.learn.state import State
 from preceptor.learn.track import open_tracker
+from preceptor.learn.watch import Signs
 from preceptor.models.shards import shard
 from preceptor.run.errors import UserError, nearest
 from preceptor.run.log import Log
@@ -82,7 +83,7 @@ def _resume(state: State, options: FitOptions, folder: Path, rescues: int) -> in
 def _cause(state: State, measured: Measured, number: int, rescues: int) -> str:
     """Why the step must not be taken, in words; empty where it may."""
     if rescues:
-        return state.watch.cause(measured.metrics["loss"], measured.metrics["gradient_norm"], measured.count)
+        return state.watch.cause(Signs.of(measured))
     if not measured.finite:
         raise UserError(f"The loss or its gradient stopped being a finite number at optimiser step {number}.",
                         "Lower the learning rate, or look at the documents of that batch.")

@@ -33,13 +33,16 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one step saw: metrics as means over what counts, the tokens that went through; of the first term how many
-    positions counted, and its texts."""
+    """What one step saw: metrics as means over what counts, the tokens that went through, the first term's batch."""
 
     metrics: dict[str, float]
     tokens: int
-    count: int
-    documents: list[str]
+    batch: Batch
+
+    @property
+    def documents(self) -> list[str]:
+        """The ids of the batch's texts."""
+        return sorted({name for row in self.batch.documents for name in row})
 
     @property
     def finite(self) -> bool:
@@ -61,8 +64,7 @@ def take_gradients(model: nn.Module, terms: Sequence[Term], options: FitOptions,
         if scale.value != 1.0:
             torch._foreach_div_([one.grad for one in parameters if one.grad is not None], scale.value)
         metrics["gradient_norm"] = clip(parameters, options.clip_norm or math.inf)
-        documents = sorted({name for row in batches[0].documents for name in row})
-        measured = Measured(metrics, tokens, batches[0].count, documents)
+        measured = Measured(metrics, tokens, batches[0])
         if measured.finite or not scale.lower():
             return measured
 

@@ -5,14 +5,30 @@ gradient of one process. The weights are copies, or sharded blocks (models/shard
 every function here does nothing or the plain thing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
 
 from preceptor.data.batches import Batch
 from preceptor.models.shards import sharded, whole
-from preceptor.run.processes import count, rank
+from preceptor.run.errors import UserError
+from preceptor.run.processes import count, leads, rank
+from preceptor.run.step import Step
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def refuse_shards(step: Step) -> None:
+    """Several processes share the work of this step, and not its weights.
+
+    Raises:
+        UserError: the step asks for shards.
+    """
+    if step.options.shard != "none":
+        raise UserError(f"Step '{step.name}' cannot shard its networks: each process writes or reads answers of its "
+                        "own, with whole ones.", f"Leave out {step.name}.shard.")
 
 
 def shares(batch: Batch, micro_batches: int) -> Iterator[tuple[Batch, float]]:
@@ -47,6 +63,24 @@ def added_up(sums: Mapping[str, float]) -> dict[str, float]:
     values = torch.tensor(list(sums.values()), dtype=torch.float64)
     distributed.all_reduce(values)
     return dict(zip(sums, values.tolist()))
+
+
+def dealt(items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]]) -> list[Result]:
+    """`work` of all items, in their order and known to every process; each process does its share of them."""
+    if count() == 1:
+        return list(work(items))
+    parts: list[Any] = [None] * count()
+    distributed.all_gather_object(parts, list(work(items[rank()::count()])))
+    return [parts[number % count()][number // count()] for number in range(len(items))]
+
+
+def from_leader(work: Callable[[], Result]) -> Result:
+    """What the leader alone works out, known to every process."""
+    if count() == 1:
+        return work()
+    found = [work() if leads() else None]
+    distributed.broadcast_object_list(found)
+    return found[0]
 
 
 def loss_factor(model: nn.Module) -> float:

@@ -4,8 +4,8 @@ The rule, in order:
 1. A checkpoint is good when it is whole, its loss scale is above 0, and its gradient norm was at or below its running
    level and calm (learn/watch.py). The newest good one is taken; where none is good, the oldest there is.
 2. From its cursor to the spike, and on until `QUIET` batches in a row are ordinary, every batch is put to the weights
-   of that checkpoint, without a step. The one that spiked is cut out, and all whose loss or gradient norm lies `ALARM`
-   deviations above the checkpoint's level, each with the neighbours that lie `SUSPECT` deviations above it.
+   of that checkpoint, without a step. The one that spiked is cut out, and all of which a sign lies `ALARM` deviations
+   above the checkpoint's level, each with the neighbours that lie `SUSPECT` deviations above it.
 3. The supply skips them for good, a checkpoint says so, and training goes on from there.
 
 What was cut is in the ledger, `rescues.json`, with the ids of the documents.
@@ -22,7 +22,7 @@ from preceptor.learn.checkpoint import checkpoint_path, save_checkpoint, whole_c
 from preceptor.learn.gradients import take_gradients
 from preceptor.learn.options import FitOptions
 from preceptor.learn.state import State
-from preceptor.learn.watch import ALARM, SUSPECT
+from preceptor.learn.watch import ALARM, SUSPECT, Signs
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json
 from preceptor.run.processes import leads, meet
@@ -97,8 +97,7 @@ def _suspects(state: State, options: FitOptions, spiked: int) -> dict[int, list[
             break
         drawn = cursor(state) - 1
         # the levels of the checkpoint judge; the weights stand still, so nothing joins them
-        deviation = math.inf if drawn == spiked else max(state.watch.deviations(
-            measured.metrics["loss"], measured.metrics["gradient_norm"], measured.count))
+        deviation = math.inf if drawn == spiked else max(state.watch.deviations(Signs.of(measured)).values())
         seen.append((drawn, deviation, measured.documents))
         quiet = 0 if deviation > SUSPECT else quiet + 1
     runs = groupby(seen, key=lambda one: one[1] > SUSPECT)

@@ -4,6 +4,7 @@ Legend: I pictures, C classes, T texts. Every measure keeps one number for each 
 can be taken over what is independent. Of equal scores the first column wins, as `argmax` and `topk` have it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,25 +59,25 @@ def word_order(scores_P22: Floats) -> WordOrder:
     return WordOrder(text, image, text & image)
 
 
-def score_auc(scores_IT: Floats, positives_IT: Bools) -> float:
-    """How often a picture scores a text that is true of it above one that is not, over all such pairs of one picture;
-    a tie counts one half. The mean over pictures, 1/2 by chance, whatever the scale of the scores."""
-    shares = []
-    for scores, true in zip(scores_IT, positives_IT, strict=True):
+def score_auc(scores_IT: Floats, positives_IT: Bools) -> Floats:
+    """How often each picture scores a text that is true of it above one that is not, over all such pairs; a tie counts
+    one half. 1/2 by chance, whatever the scale of the scores; NaN for a picture without such a pair."""
+    shares = np.full(len(scores_IT), np.nan)
+    for row, (scores, true) in enumerate(zip(scores_IT, positives_IT, strict=True)):
         if true.any() and not true.all():
             ranked = np.sort(scores[~true])
             below, up_to = (np.searchsorted(ranked, scores[true], side=side) for side in ("left", "right"))
-            shares.append(float((below + up_to).mean() / (2 * len(ranked))))
-    if not shares:
+            shares[row] = (below + up_to).mean() / (2 * len(ranked))
+    if np.isnan(shares).all():
         raise ValueError("no picture has both a text that is true of it and one that is not")
-    return float(np.mean(shares))
+    return shares
 
 
-def overlap(box: Floats | None, other: Floats | None) -> float:
+def overlap(box: Sequence[float] | None, other: Sequence[float] | None) -> float:
     """Intersection over union of two boxes (left, top, right, bottom); 0 where one is absent or has no area."""
     if box is None or other is None:
         return 0.0
     sides = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)
-    areas = [float(np.prod(np.clip(one[2:] - one[:2], 0, None))) for one in (box, other)]
+    areas = [float(np.prod(np.clip(np.subtract(one[2:], one[:2]), 0, None))) for one in (box, other)]
     shared = float(np.prod(sides))
     return shared / (sum(areas) - shared) if shared else 0.0

@@ -17,6 +17,7 @@ from preceptor.models.options import ArchitectureOptions
 from preceptor.models.shards import whole
 from preceptor.models.soft_prompt import mask_behind, positions_behind, prompt_vectors, read_behind
 from preceptor.models.trunk import upper_trunk
+from preceptor.models.vision.album import album_vectors, attach_album, save_album
 from preceptor.run.errors import UserError
 from preceptor.run.files import replacing
 from preceptor.run.machine import device, has_bfloat16
@@ -115,6 +116,7 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     model.drawn = frozenset(report["missing_keys"]) - frozenset(head_weights(source) if base else ())
+    attach_album(model, source)
     if base:
         attach_adapter(model, source)
         model.config._name_or_path = base  # what is saved names the base, not this folder
@@ -182,7 +184,8 @@ def logits_at(model: nn.Module, batch: Batch, chosen_BT: Tensor) -> Tensor:
 
 
 def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
-    """Write model and tokenizer as one folder that `from_pretrained` opens, whole or not at all.
+    """Write model and tokenizer, and the pictures that the model has as words, as one folder that `from_pretrained`
+    opens, whole or not at all.
 
     LoRA is merged, and stands by itself in the folder's adapter/; a soft prompt cannot be, so that the folder is that
     of an adapter, which names its base (models/adapter_folder.py).
@@ -190,12 +193,14 @@ def save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
     with replacing(folder) as temporary:
         if hasattr(model, "soft_prompt"):
             write_adapter(model, tokenizer, temporary)
-            return
-        weights = ordinary_weights(model) or model.state_dict()
-        model.save_pretrained(temporary, state_dict={name: whole(value) for name, value in weights.items()})
-        tokenizer.save_pretrained(temporary)
-        if carries_adapter(model):
-            write_adapter(model, tokenizer, temporary / FOLDER)
+        else:
+            weights = ordinary_weights(model) or model.state_dict()
+            model.save_pretrained(temporary, state_dict={name: whole(value) for name, value in weights.items()})
+            tokenizer.save_pretrained(temporary)
+            if carries_adapter(model):
+                write_adapter(model, tokenizer, temporary / FOLDER)
+        if album_vectors(model) is not None:
+            save_album(model, tokenizer.album, temporary)
 
 
 def context_length(model: nn.Module) -> int:

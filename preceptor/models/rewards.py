@@ -4,6 +4,7 @@ A folder with reward.json says what it is, and how it is put together; one witho
 
     {"kind": "ensemble", "combine": "mean | worst | uncertainty", "weight": 0.5, "members": ["../05-reward/model", ...]}
     {"kind": "program", "function": "module:name", "code": "the folder or file that holds the module, or null"}
+    {"kind": "known", "answers": "answers.json, the right answer by the prompt's id"}
 
 Paths are relative to the folder, so that a run can be moved as a whole.
 """
@@ -86,7 +87,30 @@ class Program:
         return [float(score) for score in scores]
 
 
-AnyReward = RewardModel | EncoderReward | Ensemble | Program
+class KnownAnswers:
+    """1 for the answer that is known to be right, word by word, and 0 for any other; white space around it aside."""
+
+    truncated = 0
+
+    def __init__(self, answers: Mapping[str, str]) -> None:
+        """`answers` gives the right one for the id of a prompt."""
+        self.answers = answers
+
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[float]:
+        """One score for each pair.
+
+        Raises:
+            UserError: no answer to a prompt is known.
+        """
+        for prompt in prompts:
+            if prompt.id not in self.answers:
+                raise UserError(f"No answer to the prompt '{prompt.id}' is known.",
+                                "Give the reward demonstrations of all prompts, under the same ids.")
+        return [float(response.text.strip() == self.answers[prompt.id].strip())
+                for prompt, response in zip(prompts, responses, strict=True)]
+
+
+AnyReward = RewardModel | EncoderReward | Ensemble | Program | KnownAnswers
 
 
 Opener = Callable[[dict[str, Any], Path], Reward]
@@ -111,10 +135,12 @@ def load_reward(path: Path, rows: int = 32, others: Mapping[str, Opener] = Mappi
     if described["kind"] == "program":
         code = described["code"]
         return Program(find_function(described["function"], None if code is None else path / code))
+    if described["kind"] == "known":
+        return KnownAnswers(read_json(path / described["answers"]))
     if described["kind"] in others:
         return others[described["kind"]](described, path)
     raise UserError(f"'{path / DESCRIPTION}' describes a reward of unknown kind '{described['kind']}'.",
-                    nearest(str(described["kind"]), ("ensemble", "program", *others)))
+                    nearest(str(described["kind"]), ("ensemble", "program", "known", *others)))
 
 
 def trained_folder(path: Path) -> Path | None:

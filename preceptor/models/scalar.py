@@ -15,6 +15,7 @@ from preceptor.data.batches import Batch
 from preceptor.models.adapters import carries_adapter
 from preceptor.models.attention import block_mask
 from preceptor.models.causal import attention_kind, hidden_states, load_causal, load_network
+from preceptor.models.vision.album import album_vectors, give_album
 from preceptor.run.errors import UserError
 from preceptor.run.machine import device
 
@@ -43,6 +44,8 @@ def scalar_from_causal(source: Path | str, seed: int = 0) -> nn.Module:
                         "Start the reward model from another family.") from None
     _check_linear_head(model, source)
     model.base_model.load_state_dict(causal.base_model.state_dict())
+    if (vectors_KD := album_vectors(causal)) is not None:
+        give_album(model, vectors_KD)
     width = model.score.in_features
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -95,7 +95,7 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
         for old in run.glob(f"[0-9][0-9]-{step.name}") if leads() else ():
             shutil.rmtree(old)
         entry = {"stage": step.stage, "identity": identity, "parts": parts, "seed": parts["seed"],
-                 "attempts": 0, "wall_seconds": 0.0}
+                 "attempts": 0, "wall_seconds": 0.0, "core_seconds": 0.0}
     log = Log(run / "log.jsonl", step.name, entry["attempts"] + 1)
     if fresh:
         log.begin_anew()
@@ -105,7 +105,7 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
     write_manifest(run, manifest)
     meet()  # what the leader removed is gone
     folder.mkdir(exist_ok=True)
-    started = time.monotonic()
+    started, used = time.monotonic(), time.process_time()
     prepare(parts["seed"])
     inputs = {key: _input_path(source, run, manifest, folder / f"{key}-snapshot") for key, source in step.needs.items()}
     try:
@@ -119,6 +119,7 @@ def _run_step(recipe: Recipe, step: RecipeStep, run: Path, folder_name: str, man
         raise
     finally:
         entry["wall_seconds"] = round(entry["wall_seconds"] + time.monotonic() - started, 3)
+        entry["core_seconds"] = round(entry.get("core_seconds", 0.0) + time.process_time() - used, 3)
         write_manifest(run, manifest)
     if leads():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -53,13 +53,13 @@ class Choice:
 def _online(options: str) -> Stage:
     """An algorithm of preceptor/rlhf/algorithms that learns from answers which the policy writes as it learns."""
     return Stage(f"preceptor.rlhf.options:{options}", "preceptor.rlhf.stage:run", ("policy", "reward", "prompts"),
-                 ("corpus",))
+                 ("corpus",), spread=True)
 
 
 def _from_rankings(name: str, options: str) -> Stage:
     """An algorithm of preceptor/rlhf/algorithms that learns from ranked answers which are there already."""
     return Stage(f"preceptor.rlhf.offline_options:{options}", f"preceptor.rlhf.algorithms.{name}:run",
-                 ("policy", "comparisons"))
+                 ("policy", "comparisons"), spread=True)
 
 
 def _from_chosen(name: str, options: str) -> Stage:
@@ -95,7 +95,7 @@ STAGES: dict[str, Stage | Choice] = {
     "comparisons": Stage("preceptor.reward.options:ComparisonsOptions", "preceptor.reward.comparisons:run",
                          ("model", "prompts", "heldout"), ("village", "judge", "before"), ("earlier",)),
     "reward": Stage("preceptor.reward.options:RewardOptions", "preceptor.reward.stage:run",
-                    ("model", "comparisons"), ("demonstrations", "village")),
+                    ("model", "comparisons"), ("demonstrations", "village"), spread=True),
     "encoder": Stage("preceptor.reward.options:EncoderOptions", "preceptor.reward.encoder:run", ("comparisons",),
                      ("model", "village")),
     "ensemble": Stage("preceptor.reward.options:EnsembleOptions", "preceptor.reward.described:run_ensemble",
@@ -105,6 +105,8 @@ STAGES: dict[str, Stage | Choice] = {
     "person": Stage("preceptor.reward.options:PersonOptions", "preceptor.reward.described:run_person"),
     "program": Stage("preceptor.reward.options:ProgramOptions", "preceptor.reward.described:run_program", (),
                      ("code",)),
+    "known_answers": Stage("preceptor.reward.options:KnownAnswersOptions", "preceptor.reward.described:run_known",
+                           ("demonstrations",)),
     "select": Stage("preceptor.sft.options:SelectOptions", "preceptor.sft.select:run",
                     ("sft", "reward", "prompts"), ("validation",)),
     "rlhf": Choice("algorithm", "ppo", {
@@ -148,6 +150,7 @@ STAGES: dict[str, Stage | Choice] = {
         "qwen_vl": _system("splice_options:QwenVlOptions", may_need=("language_model",)),
     }),
     "energy": Stage("preceptor.vision.generative_options:EnergyOptions", "preceptor.vision.energy:run"),
+    "album": Stage("preceptor.vision.options:AlbumOptions", "preceptor.vision.album:run", ("model", "pictures")),
     "see": Stage("preceptor.vision.options:SeeOptions", "preceptor.vision.see:run", ("model", "pictures")),
     "prune": Stage("preceptor.deploy.options:PruneOptions", "preceptor.deploy.prune:run", ("model", "corpus"),
                    ("validation",)),

@@ -67,6 +67,11 @@ class RunFolder:
         """The judged answers of the last evaluation, else none."""
         return next((read_jsonl(path, JudgedAnswer) for path in self._files("evaluate", "answers.jsonl")), [])
 
+    def looked(self, name: str) -> dict[str, Path]:
+        """The folders of the steps that looked at pictures and wrote a file of that name, by the step's name."""
+        return {step: self.path / entry["folder"] for step, entry in self.steps.items()
+                if entry["stage"] == "see" and (self.path / entry["folder"] / name).is_file()}
+
     def recipe(self) -> str:
         """The resolved recipe as YAML, else empty."""
         path = self.path / "recipe.yaml"

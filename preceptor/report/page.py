@@ -10,6 +10,7 @@ from preceptor.report.costs import reward, selection, tax, texts, time
 from preceptor.report.curves import curves
 from preceptor.report.domain import domain
 from preceptor.report.frontier import frontier
+from preceptor.report.gallery import gallery, measured
 from preceptor.report.ladder import ladder
 from preceptor.report.preference import categories, preference, quality, truth
 from preceptor.report.samples import EACH, samples, score
@@ -17,7 +18,7 @@ from preceptor.report.summary import summary
 from preceptor.report.template import render
 from preceptor.report.text import Text, percent, percent_interval, text
 from preceptor.report.understanding import understanding
-from preceptor.run.files import write_text
+from preceptor.run.files import read_json, write_text
 from preceptor.run.progress import clock
 
 
@@ -32,7 +33,8 @@ def build_report(run: Path) -> Path:
     answers = folder.answers()
     page = render(
         "page.html", name=run.resolve().name, folder=folder, description=_description(folder), tiles=_tiles(figures),
-        sections=_sections(folder, evaluation, figures), samples=samples(answers), models=evaluation.get("models", []),
+        sections=_sections(folder, evaluation, figures), gallery=gallery(folder.looked("gallery.json")),
+        samples=samples(answers), models=evaluation.get("models", []),
         answered=evaluation.get("prompts", 0), each=EACH, curves=curves(folder), model_name=model_name, score=score)
     path = run / "report.html"
     write_text(path, page)
@@ -51,10 +53,15 @@ def _sections(folder: RunFolder, evaluation: dict[str, Any], figures: dict[str, 
     if evaluation:
         found += [section(evaluation) for section in (preference, truth, quality, categories, tax, texts)]
     found += [domain(folder.learned()), understanding(folder.results("compare")), ladder(folder.results("ladder")),
-              frontier(folder.results("weigh")), reward(folder.results("reward")), selection(folder.selection())]
+              frontier(folder.results("weigh")), measured(_seen(folder)), reward(folder.results("reward")),
+              selection(folder.selection())]
     if folder.steps:
         found.append(time(folder, figures.get("peak_rss_mb")))
     return [section for section in found if section]
+
+
+def _seen(folder: RunFolder) -> dict[str, Any]:
+    return {step: read_json(place / "scores.json") for step, place in folder.looked("scores.json").items()}
 
 
 def _tiles(figures: dict[str, Any]) -> Sequence[tuple[Text, str]]:

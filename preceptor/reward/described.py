@@ -1,4 +1,4 @@
-"""Rewards that are put together instead of trained: the stages `ensemble`, `program` and `person`.
+"""Rewards that are put together instead of trained: the stages `ensemble`, `program`, `known_answers` and `person`.
 
 Each writes reward.json, by which `feedback/rewards.py` finds the reward wherever a recipe names the step.
 """
@@ -6,6 +6,8 @@ Each writes reward.json, by which `feedback/rewards.py` finds the reward whereve
 import os
 from pathlib import Path
 
+from preceptor.data.jsonl import read_jsonl
+from preceptor.data.records import Conversation, content_text
 from preceptor.feedback.place import is_store, is_url
 from preceptor.feedback.rewards import open_reward
 from preceptor.models.causal import model_folder
@@ -42,6 +44,28 @@ def run_program(step: Step) -> None:
     write_json(step.folder / DESCRIPTION, {
         "kind": "program", "function": step.options.function,
         "code": _relative(code, step.folder) if code else None})
+
+
+def run_known(step: Step) -> None:
+    """Read `demonstrations`, a file of them or a folder with several; write answers.json and reward.json for the reward
+    that knows their answers: the last message of each, by its id.
+
+    Raises:
+        UserError: two demonstrations have one id and different answers, or there are none.
+    """
+    source = step.input("demonstrations")
+    answers: dict[str, str] = {}
+    for path in sorted(source.glob("demonstrations*.jsonl")) if source.is_dir() else [source]:
+        for one in read_jsonl(path, Conversation):
+            answer = content_text(one.messages[-1]["content"])
+            if answers.setdefault(one.id, answer) != answer:
+                raise UserError(f"Two demonstrations are called '{one.id}' and answer differently.",
+                                "Give each an id of its own.")
+    if not answers:
+        raise UserError(f"'{source}' holds no demonstrations.", "Name a file demonstrations*.jsonl, or its folder.")
+    step.plan(answers=len(answers))
+    write_json(step.folder / "answers.json", answers)
+    write_json(step.folder / DESCRIPTION, {"kind": "known", "answers": "answers.json"})
 
 
 def run_person(step: Step) -> None:

@@ -99,6 +99,11 @@ class ProgramOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownAnswersOptions:
+    """Right answers, word by word."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JudgeOptions:
     """A language model that judges answers by a constitution."""
 

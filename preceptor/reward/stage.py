@@ -10,6 +10,7 @@ from preceptor.data.ranked import RankedBatches, RankedPrompt
 from preceptor.data.records import Comparison, Conversation, Prompt, Response
 from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import fit
+from preceptor.learn.parallel import refuse_shards
 from preceptor.models.causal import context_length, model_folder, parameter_count, save_model
 from preceptor.models.reward_model import AnswerEncoder, RewardModel, score_answers
 from preceptor.models.scalar import is_scalar, set_likelihood_weight, start_scalar
@@ -18,6 +19,7 @@ from preceptor.reward.measure import measure
 from preceptor.reward.targets import fitted, ranked_by_votes, ratings, standardised
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_text
+from preceptor.run.processes import alone, leads
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import load_tokenizer
 
@@ -56,6 +58,7 @@ the Bradley-Terry scores that it was trained on."""}
 def run(step: Step) -> None:
     """Read `model` and `comparisons` (and `demonstrations`, `village`); write model/ and results.json."""
     options = step.options
+    refuse_shards(step)
     source = model_folder(step.input("model"))
     if is_scalar(source):
         step.say("the model is a reward model: it goes on from what it learned, its head included")
@@ -70,9 +73,11 @@ def run(step: Step) -> None:
               tokens=sum(one.width for one in prompts), optimiser_steps=batches.total)
     loss = ranking_loss if options.objective == "ranking" else regression_loss
     fit(model, batches, loss, options, folder=step.folder, log=step.log, progress=step.progress(batches.total))
-    _export(step, model, tokenizer, encoder)
-    measure(step, RewardModel(step.folder / "model", rows=options.score_rows),
-            log_odds=options.objective == "ranking", by_votes=options.rank_by == "votes")
+    if leads():
+        with alone():
+            _export(step, model, tokenizer, encoder)
+            measure(step, RewardModel(step.folder / "model", rows=options.score_rows),
+                    log_odds=options.objective == "ranking", by_votes=options.rank_by == "votes")
 
 
 def _prompts(step: Step, encoder: AnswerEncoder) -> list[RankedPrompt]:

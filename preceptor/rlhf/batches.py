@@ -10,6 +10,7 @@ from torch import Tensor
 
 from preceptor.data.batches import Batch
 from preceptor.data.records import Prompt
+from preceptor.learn.parallel import added_up
 from preceptor.losses.divergence import adapted_coefficient
 from preceptor.rlhf.experience import Experience
 from preceptor.rlhf.loss import Metrics, critic_loss
@@ -135,8 +136,8 @@ class RolloutBatches:
         What is left of an iteration that ends early is skipped, so that `total` says what is due. A checkpoint is
         written after this, so that a resumed run knows of it.
         """
-        drift, self._drift, counted, self._counted = self._drift, 0.0, self._counted, 0
-        if self.options.kl_stop and drift > self.options.kl_stop * counted:
+        moved, self._drift, self._counted = {"drift": self._drift, "counted": self._counted}, 0.0, 0
+        if self.options.kl_stop and (whole := added_up(moved))["drift"] > self.options.kl_stop * whole["counted"]:
             self.skip(range(self.drawn, (self.iteration + 1) * self.steps_per_iteration))
         return {"iteration": self.iteration, **self.experience.metrics(), **self.notes} if self.fresh else {}
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import IGNORE, Batch, Example, collate
 from preceptor.data.packing import pack
+from preceptor.learn.parallel import dealt
 from preceptor.losses.advantages import kl_penalised_rewards
 from preceptor.losses.divergence import k1, k2, k3
 from preceptor.losses.policy import token_weights
@@ -88,16 +89,18 @@ class Episodes:
         They are a function of the tokens and of weights that never change, so a checkpoint need not hold them.
         """
         batch, order = self.packed(range(len(self.ids)))
-        flat = torch.cat([function(part).float().cpu()[part["segments"] > 0] for part in batch.split(parts)])
+        states = dealt(list(batch.split(parts)),
+                       lambda some: [function(part).float().cpu()[part["segments"] > 0] for part in some])
+        flat = torch.cat(states)
         lengths = [len(self.prompts[episode]) + len(self.answers[episode]) - 1 for episode in order]
-        states = dict(zip(order, flat.split(lengths), strict=True))
-        return replace(self, lower_states=[states[episode] for episode in range(len(order))])
+        by_episode = dict(zip(order, flat.split(lengths), strict=True))
+        return replace(self, lower_states=[by_episode[episode] for episode in range(len(order))])
 
     @torch.no_grad()
     def measure(self, function: Callable[[Batch], Tensor], parts: int) -> Tensor:
         """[B, T]: what `function` reads off packed rows ([N] for its part of them), in `parts` forward passes."""
         batch, order = self.packed(range(len(self.ids)))
-        flat = torch.cat([function(part).float().cpu() for part in batch.split(parts)])
+        flat = torch.cat(dealt(list(batch.split(parts)), lambda some: [function(part).float().cpu() for part in some]))
         table, mask = torch.zeros(self.mask.shape), self.mask
         in_order = torch.zeros(mask.shape)
         in_order[mask[order]] = flat

@@ -20,6 +20,7 @@ from preceptor.data.ranked import HELD_OUT, RankedBatches, RankedPrompt, answer_
 from preceptor.data.records import Comparison
 from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import Loss, fit
+from preceptor.learn.parallel import refuse_shards
 from preceptor.learn.precision import autocast
 from preceptor.losses.likelihood import selected_log_probs
 from preceptor.metrics.rankings import accuracy
@@ -37,6 +38,7 @@ from preceptor.models.reward_model import AnswerEncoder
 from preceptor.rlhf.offline_options import RankingOptions
 from preceptor.run.errors import UserError
 from preceptor.run.files import write_json, write_lines
+from preceptor.run.processes import meet
 from preceptor.run.step import Step
 from preceptor.tokenizer.chat import load_tokenizer
 
@@ -108,8 +110,9 @@ def training_rankings(step: Step, encoder: AnswerEncoder) -> list[RankedPrompt]:
     """The rankings to learn from.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or the step asks for shards.
     """
+    refuse_shards(step)
     prompts = [prompt for _, prompt in read_rankings(step, encoder, "comparisons.train.jsonl")]
     if not prompts:
         raise UserError("No ranking sets two answers apart.", "Give comparisons whose ranking has two groups or more.")
@@ -141,6 +144,7 @@ def with_reference(step: Step, policy: nn.Module, prompts: Sequence[RankedPrompt
             found = evaluate(step.options, policy, prompts, pad,
                              lambda model, batch: likelihoods(model, batch).log_probs)
         write_lines(path, (json.dumps({"id": one.id, "log_probs": row}) for one, row in zip(prompts, found)))
+    meet()  # the leader has written it
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in rows] == [one.id for one in prompts], "the reference belongs to other comparisons"
     return [replace(one, tables={**one.tables, "reference": row["log_probs"]}) for one, row in zip(prompts, rows)]

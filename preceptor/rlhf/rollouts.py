@@ -13,7 +13,8 @@ from torch import Tensor
 from preceptor.data.batches import Batch
 from preceptor.data.records import Prompt
 from preceptor.data.reward import Reward
-from preceptor.generate.decoder import Answer, Decoder, Request, Sampling
+from preceptor.generate.decoder import Answer, Decoder, Request, Sampling, in_order
+from preceptor.learn.parallel import dealt, from_leader
 from preceptor.learn.precision import autocast
 from preceptor.models.trunk import lower_states
 from preceptor.rlhf.experience import Algorithm, Episodes, Experience
@@ -56,7 +57,11 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
-    """All that it takes to make experience. The decoder writes with the policy as it is at the time."""
+    """All that it takes to make experience. The decoder writes with the policy as it is at the time.
+
+    Of several processes each writes its share of the answers and reads its share of them for the frozen networks. The
+    reward is the leader's alone: it may be a person, or a server that counts calls.
+    """
 
     networks: Networks
     decoder: Decoder
@@ -73,9 +78,8 @@ class Rollouts:
         """
         sampling = Sampling(temperature=self.options.temperature, max_tokens=self.options.max_tokens)
         requests = [Request(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        finished = dict(self.decoder.generate(requests))
-        answers = [finished[number] for number in range(len(requests))]
-        scores = self.reward.score(prompts, [answer.response for answer in answers])
+        answers = dealt(requests, partial(in_order, self.decoder))
+        scores = from_leader(lambda: self.reward.score(prompts, [answer.response for answer in answers]))
         for prompt, score in zip(prompts, scores, strict=True):
             if not math.isfinite(score):
                 raise UserError(f"The reward of an answer to the prompt '{prompt.id}' is {score}.",

@@ -12,6 +12,7 @@ from preceptor.feedback.rewards import open_reward
 from preceptor.generate.local import LocalDecoder
 from preceptor.learn.adapting import adapt
 from preceptor.learn.fit import Term, fit
+from preceptor.learn.parallel import refuse_shards
 from preceptor.models.adapters import carries_adapter
 from preceptor.models.causal import context_length, load_causal, model_folder, parameter_count, save_model
 from preceptor.models.rewards import trained_folder
@@ -63,6 +64,7 @@ def _check_options(step: Step) -> None:
     """Refuse what cannot work, before anything is loaded."""
     options: OnlineOptions = step.options
     group = options.answers_per_prompt
+    refuse_shards(step)
     if options.temperature <= 0:
         raise UserError(f"Step '{step.name}' cannot sample at temperature {options.temperature:g}: the policy learns "
                         "from answers that are drawn, not looked up.", f"Set {step.name}.temperature above 0.")

@@ -1,7 +1,8 @@
 """The manifest of a run, `run.json`: what each step is, whether it is done, and what it took.
 
     {"recipe", "seed", "machine", "versions", "command": {"recipe", "settings", "sets", "folder", "rounds"},
-     "steps": {NAME: {"stage", "identity", "parts", "status", "seed", "attempts", "wall_seconds", "peak_rss_mb"}}}
+     "steps": {NAME: {"stage", "identity", "parts", "status", "seed", "attempts", "wall_seconds", "core_seconds",
+                     "peak_rss_mb"}}}
 
 `parts` are what the identity is the hash of, kept so that a later run can say what changed. A status is `running`,
 `waiting` (for people, with how many rankings as `waits_for`) or `done`. `command` is how the run was last asked for, so

@@ -5,13 +5,14 @@ the model will have to write after the same prompt, end of text included.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from preceptor.data.batches import IGNORE, Example
-from preceptor.data.records import Conversation, Document, Prompt, content_text
+from preceptor.data.records import IMAGE, Conversation, Document, Prompt, content_text, image_urls
 from preceptor.run.errors import UserError
+from preceptor.tokenizer.album import read_album
 
 END, PAD = "<|end|>", "<|pad|>"  # never the same token: a masked pad must not mask the end of an answer
 SPECIALS = (END, PAD, "<|system|>", "<|user|>", "<|assistant|>")
@@ -26,7 +27,8 @@ PLAIN_TEMPLATE = ("{% for message in messages %}{{ message['role'] | capitalize 
 
 
 def load_tokenizer(source: Path | str) -> Any:
-    """Load a tokenizer from a folder, or from the hub when the user asked for one by name.
+    """Load a tokenizer from a folder, or from the hub when the user asked for one by name; `album` is that of its
+    folder, if there is one.
 
     A tokenizer without a chat template gets a plain one in words; one without a padding token pads with a token that
     is not the end of text, or is refused.
@@ -47,6 +49,7 @@ def load_tokenizer(source: Path | str) -> Any:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         # Padding is masked by segment numbers, so any token other than the end of text will do.
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0 if tokenizer.eos_token_id != 0 else 1)
+    tokenizer.album = read_album(source)
     return tokenizer
 
 
@@ -67,7 +70,8 @@ def encode_document(tokenizer: Any, document: Document) -> Example:
 
 def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """The tokens of a prompt, up to where the assistant begins to write."""
-    return encode_text(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
+    tokens = encode_text(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
+    return _with_pictures(tokenizer, tokens, iter(image_urls(prompt.messages)))
 
 
 def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int) -> tuple[list[dict[str, Any]], bool]:
@@ -106,7 +110,7 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
     _refuse_unclear(tokenizer, conversation)
     tokens: list[int] = []
     counted: list[bool] = []
-    done = ""
+    done, pictures = "", iter(image_urls(conversation.messages))
     for number, message in enumerate(conversation.messages):
         if message["role"] != "assistant":
             continue
@@ -115,7 +119,8 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
         if not before.startswith(done) or not after.startswith(before):
             raise UserError(f"The chat template rewrites earlier messages of conversation '{conversation.id}'.",
                             "Use a template that only appends.")
-        given, answer = encode_text(tokenizer, before[len(done):]), _answer_tokens(tokenizer, after[len(before):])
+        given = _with_pictures(tokenizer, encode_text(tokenizer, before[len(done):]), pictures)
+        answer = _answer_tokens(tokenizer, after[len(before):])
         tokens += given + answer
         counted += [False] * len(given) + [True] * len(answer)
         _, end, behind = after[len(before):].partition(tokenizer.eos_token)
@@ -149,6 +154,12 @@ def _answer_tokens(tokenizer: Any, text: str) -> list[int]:
     if tokenizer.eos_token_id in tokens:
         return tokens[:tokens.index(tokenizer.eos_token_id) + 1]
     return [*tokens, tokenizer.eos_token_id]
+
+
+def _with_pictures(tokenizer: Any, tokens: list[int], pictures: Iterator[str]) -> list[int]:
+    """The tokens with the entries of pictures in the places of their marks, where the tokenizer has an album."""
+    album = getattr(tokenizer, "album", None)
+    return tokens if album is None else album.placed(tokens, tokenizer.convert_tokens_to_ids(IMAGE), pictures)
 
 
 def _render(tokenizer: Any, messages: list[dict[str, Any]], *, waiting: bool) -> str:

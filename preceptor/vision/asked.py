@@ -1,98 +1,122 @@
 """What a system answers about pictures, against the answers that are known, and beside itself blind.
 
-    written    the answer as it is written, right when it is the very text
+    written    the answer as it is written, right when it is the very text of one that is known
     chosen     the likeliest of the answers that questions of its kind have, where these are few
-    grounded   the box of a thing, right when it shares more than half of its area with the true one (IoU > 0.5)
+    vqa        VQA accuracy, of questions that several people answered
+    iou50      the box of a thing, right when it shares more than half of its area with the true one (IoU > 0.5)
 
 Blind is the same with the pictures of others: what a system knows of the answers without looking.
 """
 
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from preceptor.data.pictures.captions import is_caption
+from preceptor.data.pictures.captions import BOX, box_in, is_caption
 from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import Conversation, content_text, image_urls
 from preceptor.metrics.image_text import overlap
 from preceptor.metrics.intervals import mean_over_prompts
+from preceptor.metrics.vqa import vqa_accuracy
 from preceptor.vision.examine import Figures, elsewhere
 from preceptor.vision.system import System
 
 CHOICES = 12  # answers among which one is chosen, at most
-BOX = "box"   # the category of questions whose answer is a box
 
 
-def asked_about(records: Sequence[Conversation]) -> list[Conversation]:
-    """The questions among some records: one picture, one question, one answer, and no request for a description."""
-    return [record for record in records if len(record.messages) == 2 and len(image_urls(record.messages)) == 1
-            and not is_caption(record)]
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about a picture, given by its number. `answers` has one for each record that asks it, equal ones
+    included: one of each person, where several answered."""
+
+    picture: int
+    text: str
+    category: str | None
+    answers: tuple[str, ...]
 
 
-def answered(system: System, pictures: Pictures, records: Sequence[Conversation], seed: int
+def questions_of(system: System, pictures: Pictures, records: Sequence[Conversation]) -> list[Question]:
+    """The questions among some records: one picture, one question, one answer, and no request for a description. A
+    system that has learned no boxes is asked for none."""
+    boxes = getattr(system, "gives_boxes", False)
+    answers: dict[tuple[int, str, str | None], list[str]] = {}
+    for record in records:
+        urls = image_urls(record.messages)
+        if len(record.messages) == 2 and len(urls) == 1 and not is_caption(record) and (
+                boxes or record.category != BOX):
+            asked = pictures.number[urls[0]], _question(record), record.category
+            answers.setdefault(asked, []).append(record.messages[1]["content"].strip())
+    return [Question(*asked, tuple(known)) for asked, known in answers.items()]
+
+
+def answered(system: System, pictures: Pictures, questions: Sequence[Question], seed: int
              ) -> tuple[Figures, list[dict[str, Any]]]:
-    """The measures, each seen and blind, and every question with what was written to it."""
-    numbers = [pictures.number[image_urls(record.messages)[0]] for record in records]
+    """The measures, each seen and blind, as `{"questions": {written, chosen, vqa}, "ground": {iou50}}`, those that
+    there is something for; and every question with what was written to it."""
+    numbers = [question.picture for question in questions]
     different = list(dict.fromkeys(numbers))
     order = elsewhere(len(different), seed)
     instead = {number: different[place] for number, place in zip(different, order)}
     figures: Figures = {}
-    rows: list[dict[str, Any]] = []
+    rows = [{"picture": pictures.names[question.picture], "question": question.text, "kind": question.category,
+             "answer": question.answers[0]} for question in questions]
     for way, looked_at in (("seen", numbers), ("blind", [instead[number] for number in numbers])):
-        said = _written(system, pictures, records, looked_at)
-        chosen = _chosen(system, pictures, records, looked_at)
-        for name, right in _judged(records, said, chosen).items():
-            figures.setdefault(name, {})[way] = _shares(right, records, numbers)
+        said = _written(system, pictures, questions, looked_at)
+        chosen = _chosen(system, pictures, questions, looked_at)
+        judged = _judged(questions, said, chosen)
+        for name, right in judged.items():
+            group = figures.setdefault("ground" if name == "iou50" else "questions", {})
+            group.setdefault(name, {})[way] = _shares(right, questions)
         if way == "seen":
-            rows = [{"picture": pictures.names[number], "question": _question(record), "kind": record.category,
-                     "answer": record.messages[1]["content"], "written": text}
-                    for record, number, text in zip(records, numbers, said)]
+            right = judged.get("written", {}) | judged.get("iou50", {})
+            rows = [row | {"written": text, "right": right[place]} for place, (row, text) in enumerate(zip(rows, said))]
     return figures, rows
 
 
-def _judged(records: Sequence[Conversation], said: Sequence[str], chosen: dict[int, str]
-            ) -> dict[str, dict[int, float]]:
-    """Of each measure which of its questions are right, by their number."""
+def _judged(questions: Sequence[Question], said: Sequence[str], chosen: dict[int, str]) -> dict[str, dict[int, float]]:
+    """Of each measure how right its questions are, by their number."""
     judged: dict[str, dict[int, float]] = {}
-    for number, record in enumerate(records):
-        true = record.messages[1]["content"].strip()
-        if record.category == BOX:
-            judged.setdefault("grounded", {})[number] = float(overlap(box_in(said[number]), box_in(true)) > 0.5)
+    for number, question in enumerate(questions):
+        if question.category == BOX:
+            shared = max(overlap(box_in(said[number]), box_in(answer)) for answer in question.answers)
+            judged.setdefault("iou50", {})[number] = float(shared > 0.5)
             continue
-        judged.setdefault("written", {})[number] = float(said[number].strip() == true)
+        judged.setdefault("written", {})[number] = float(said[number].strip() in question.answers)
         if number in chosen:
-            judged.setdefault("chosen", {})[number] = float(chosen[number] == true)
+            judged.setdefault("chosen", {})[number] = float(chosen[number] in question.answers)
+        if len(question.answers) > 1:
+            judged.setdefault("vqa", {})[number] = vqa_accuracy(said[number], question.answers)
     return judged
 
 
-def _shares(right: dict[int, float], records: Sequence[Conversation], pictures: Sequence[int]) -> Figures:
+def _shares(right: dict[int, float], questions: Sequence[Question]) -> Figures:
     """The share that is right with its interval over pictures, and that of each kind of question."""
     kinds: dict[str, list[float]] = {}
     for number, value in right.items():
-        kinds.setdefault(records[number].category or "question", []).append(value)
-    interval = mean_over_prompts(list(right.values()), [pictures[number] for number in right])
+        kinds.setdefault(questions[number].category or "question", []).append(value)
+    interval = mean_over_prompts(list(right.values()), [questions[number].picture for number in right])
     return interval.to_dict() | {"kinds": {kind: float(np.mean(values)) for kind, values in sorted(kinds.items())}}
 
 
-def _written(system: System, pictures: Pictures, records: Sequence[Conversation], numbers: Sequence[int]) -> list[str]:
-    prompts = [system.asked(_question(record), record.category) for record in records]
+def _written(system: System, pictures: Pictures, questions: Sequence[Question], numbers: Sequence[int]) -> list[str]:
+    prompts = [system.asked(question.text, question.category) for question in questions]
     return system.write(prompts, list(pictures.take(numbers)[:, None]))
 
 
-def _chosen(system: System, pictures: Pictures, records: Sequence[Conversation], numbers: Sequence[int]
+def _chosen(system: System, pictures: Pictures, questions: Sequence[Question], numbers: Sequence[int]
             ) -> dict[int, str]:
     """The likeliest answer to each question of a kind that has few different ones."""
     of_kind: dict[str, list[int]] = {}
-    for place, record in enumerate(records):
-        of_kind.setdefault(record.category or "question", []).append(place)
+    for place, question in enumerate(questions):
+        of_kind.setdefault(question.category or "question", []).append(place)
     found: dict[int, str] = {}
     for places in of_kind.values():
-        choices = list(dict.fromkeys(records[place].messages[1]["content"].strip() for place in places))
+        choices = list(dict.fromkeys(answer for place in places for answer in questions[place].answers))
         if not 1 < len(choices) <= CHOICES:
             continue
-        prompts = [system.asked(_question(records[place]), records[place].category) for place in places]
+        prompts = [system.asked(questions[place].text, questions[place].category) for place in places]
         images = pictures.take([numbers[place] for place in places])
         best = system.log_likelihoods(images, prompts, choices).argmax(1)
         found |= {place: choices[number] for place, number in zip(places, best.tolist())}
@@ -103,9 +127,3 @@ def _question(record: Conversation) -> str:
     """What is asked, without its picture."""
     content = record.messages[0]["content"]
     return content_text([part for part in content if part.get("type") == "text"])
-
-
-def box_in(text: str) -> np.ndarray | None:
-    """The first four whole numbers of a text as a box: left, top, right, bottom; None where there are fewer."""
-    found = re.findall(r"\d+", text)[:4]
-    return np.array([float(number) for number in found]) if len(found) == 4 else None

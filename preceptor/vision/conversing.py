@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
-from preceptor.data.pictures.captions import DESCRIBE, HAN, asked_record, asked_to_draw
+from preceptor.data.pictures.captions import (
+    BOX,
+    DESCRIBE,
+    HAN,
+    WHERE,
+    Box,
+    asked_record,
+    asked_to_draw,
+    box_in,
+)
 from preceptor.data.ranked import RankedPrompt, collate_ranked
 from preceptor.data.records import IMAGE, Conversation, Prompt
 from preceptor.generate.decoder import Request, Sampling
@@ -63,6 +72,24 @@ class Conversing(System):
     def answer(self, images: Tensor, questions: Sequence[str]) -> list[str]:
         """The answer to each question about the picture of the same number."""
         return self.write([self.asked(question) for question in questions], list(images[:, None]))
+
+    @property
+    def gives_boxes(self) -> bool:
+        """Whether boxes were among what it learned from."""
+        return not self.options.categories or BOX in self.options.categories
+
+    def ground(self, images: Tensor, phrases: Sequence[str]) -> list[Box | None]:
+        """The box of what each phrase ("the red hat") names in the picture of the same number, in the pixels of the
+        records that taught it; None where what was written is no box.
+
+        Raises:
+            UserError: it learned no boxes.
+        """
+        if not self.gives_boxes:
+            raise UserError(f"This {self.options.system} learned from {', '.join(self.options.categories)}, and from "
+                            "no boxes.", "Train it with 'categories' that name box, or take qwen_vl or minigpt_v2.")
+        asked = [self.asked(WHERE["zh" if HAN.search(phrase) else "en"].format(phrase), BOX) for phrase in phrases]
+        return [box_in(text) for text in self.write(asked, list(images[:, None]))]
 
     @torch.no_grad()
     def write(self, prompts: Sequence[Prompt], pictures: Sequence[Tensor], sampling: Sampling | None = None,

@@ -5,6 +5,8 @@
     rate           of what has vectors: how much they tell, and the price (rate and distortion)
     word order     a picture and its mirror image, a text and the same words with the two things exchanged
 
+    what is kept   of what turns pictures into codes and back: PSNR, SSIM, share of the codes in use
+
 Blind is the same measure with the pictures of other rows: what is left of a figure then was never seen.
 """
 
@@ -17,11 +19,12 @@ import torch
 from torch import Tensor
 
 from preceptor.data.pictures.captions import is_caption
-from preceptor.data.pictures.store import Pictures
+from preceptor.data.pictures.store import Pictures, as_bytes
 from preceptor.data.records import Conversation, image_urls
 from preceptor.losses.bottleneck import contrast_nats, rate_bound
 from preceptor.metrics.image_text import found_at, score_auc, word_order, zero_shot
 from preceptor.metrics.intervals import mean_over_prompts
+from preceptor.metrics.reconstruction import code_use, psnr, ssim
 from preceptor.vision.system import Embeds, System, TwoTowers, in_parts, unit
 
 KS = (1, 5, 10)
@@ -57,14 +60,17 @@ def shown_by(pictures: Pictures, records: Sequence[Conversation]) -> Shown:
     return Shown(list(of_picture), texts, positives, clusters)
 
 
-def retrieval(system: System, pictures: Pictures, shown: Shown, seed: int) -> Figures:
+def retrieval(scores_IT: np.ndarray, shown: Shown, seed: int) -> Figures:
     """R@k both ways and the share of ordered pairs, each with the blind one beside it."""
-    scores = scores_of(system, pictures.take(shown.numbers), shown.texts)
-    return {"seen": _retrieved(scores, shown), "blind": _retrieved(scores[elsewhere(len(scores), seed)], shown)}
+    blind_IT = scores_IT[elsewhere(len(scores_IT), seed)]
+    return {"seen": _retrieved(scores_IT, shown), "blind": _retrieved(blind_IT, shown)}
 
 
 def _retrieved(scores_IT: np.ndarray, shown: Shown) -> Figures:
-    figures: Figures = {"score_auc": score_auc(scores_IT, shown.positives_IT)}
+    shares = score_auc(scores_IT, shown.positives_IT)
+    told = [row for row, share in enumerate(shares) if share == share]  # a picture of which all is true has no share
+    figures: Figures = {"score_auc": mean_over_prompts([float(shares[row]) for row in told],
+                                                       [shown.clusters[row] for row in told]).to_dict()}
     for k in KS:
         if k < len(shown.texts):
             hits = found_at(scores_IT, shown.positives_IT, k)
@@ -156,6 +162,31 @@ def mirrored(system: System, pictures: Pictures, rows: Sequence[dict[str, Any]],
                 for name in ("text", "image", "group")}
 
     return {"pairs": len(rows), "seen": scored(pairs), "blind": scored(pairs[elsewhere(len(pairs), seed)])}
+
+
+def nearest_texts(pictures: Pictures, shown: Shown, scores_IT: np.ndarray, best: int = 5) -> list[dict[str, Any]]:
+    """Of each picture the texts that score best, with their scores; the true texts, and the place of the best of them
+    (1 is the first)."""
+    rows = []
+    for number, true_T, row in zip(shown.numbers, shown.positives_IT, scores_IT):
+        rows.append({"picture": pictures.names[number], "place": 1 + int((row > row[true_T].max()).sum()),
+                     "true": [shown.texts[column] for column in true_T.nonzero()[0]],
+                     "texts": [[shown.texts[column], round(float(row[column]), 4)]
+                               for column in (-row).argsort()[:best]]})
+    return rows
+
+
+def reconstruction(system: System, images: Tensor, seed: int) -> Figures:
+    """PSNR and SSIM of pictures that go through the codes and back, blind against another picture; the share of the
+    codebook that occurs in them, and the perplexity of the codes."""
+    codes = system.encode(images)
+    again, true = (as_bytes(one.cpu()).permute(0, 3, 1, 2) / 255 for one in (system.decode(codes), images))
+    use = code_use(codes.cpu(), system.options.codes)
+    figures: Figures = {"used": use.used, "perplexity": use.perplexity}
+    for way, with_these in (("seen", true), ("blind", true[elsewhere(len(true), seed)])):
+        figures[way] = {name: mean_over_prompts(measure(again, with_these).tolist()).to_dict()
+                        for name, measure in (("psnr", psnr), ("ssim", ssim))}
+    return figures
 
 
 def scores_of(system: System, images: Tensor, texts: Sequence[str]) -> np.ndarray:

@@ -14,9 +14,10 @@ from preceptor.run.errors import UserError
 from preceptor.vision.keep import load_system
 
 
-def look(model: Path, image: Path, texts: Sequence[str], questions: Sequence[str], best: int) -> dict[str, Any]:
-    """`scores` of the best texts, `answers` to questions, and a `caption` where nothing was asked; `noted` says what
-    was done to the picture.
+def look(model: Path, image: Path, texts: Sequence[str], questions: Sequence[str], best: int,
+         phrases: Sequence[str] = ()) -> dict[str, Any]:
+    """`scores` of the best texts, `answers` to questions, `boxes` of what phrases name, and a `caption` where nothing
+    was asked; `noted` says what was done to the picture.
 
     Raises:
         UserError: the picture cannot be read, or the system cannot do what was asked of it.
@@ -33,7 +34,12 @@ def look(model: Path, image: Path, texts: Sequence[str], questions: Sequence[str
         found["scores"] = sorted(zip(texts, scores), key=lambda pair: -pair[1])[:best]
     if questions:
         found["answers"] = list(zip(questions, system.answer(picture.expand(len(questions), -1, -1, -1), questions)))
-    if not texts and not questions:
+    if phrases:
+        if not hasattr(system, "ground"):
+            raise UserError(f"A {name} gives no boxes.", "Take a minigpt_v2 or a qwen_vl (docs/vision_splice.md).")
+        boxes = system.ground(picture.expand(len(phrases), -1, -1, -1), phrases)
+        found["boxes"] = [(phrase, list(box) if box else None) for phrase, box in zip(phrases, boxes)]
+    if not texts and not questions and not phrases:
         if not hasattr(system, "caption"):
             raise UserError(f"A {name} writes no captions.", "Give texts to score, or --texts FILE.")
         found["caption"] = system.caption(picture)[0]

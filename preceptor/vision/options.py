@@ -51,6 +51,16 @@ class SeeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlbumOptions:
+    """Which pictures a language model knows as words from then on, and what is asked about them."""
+
+    splits: tuple[str, ...] = ("train", "valid", "test")
+    """Splits of the pictures; those that are not there are passed over."""
+    categories: tuple[str, ...] = ()
+    """Kinds of conversations that are written out, such as colour; none named takes all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClipOptions(VisionOptions):
     """Two towers and a dot product: CLIP and its kin."""
 

@@ -86,10 +86,11 @@ class Spliced(Conversing):
 
     def encoded_conversation(self, record: Conversation) -> Example:
         """The conversation in the words of this row, with one mark for each picture."""
-        messages = [self._worded(message, record.category) for message in record.messages]
+        messages = [self.worded_message(message, record.category) for message in record.messages]
         return encode_conversation(self.tokenizer, replace(record, messages=messages))
 
-    def _worded(self, message: dict[str, Any], category: str | None) -> dict[str, Any]:
+    def worded_message(self, message: dict[str, Any], category: str | None) -> dict[str, Any]:
+        """A message with its texts as `worded` has them, where somebody asks."""
         if message["role"] != "user" or isinstance(message["content"], str):
             return message
         return message | {"content": [part if part.get("type") != "text" else

@@ -11,7 +11,7 @@ from preceptor.learn import checkpoint
 from preceptor.learn.checkpoint import load_checkpoint
 from preceptor.learn.language import language_loss
 from preceptor.learn.precision import GROWTH, LossScale
-from preceptor.learn.watch import Watch
+from preceptor.learn.watch import Watch, said_twice
 from preceptor.run.errors import UserError
 from preceptor.run.files import read_json
 from preceptor.run.log import read_log
@@ -167,6 +167,37 @@ def test_a_killed_run_remembers_its_rescue(tmp_path: Path) -> None:
     train(resumed, tmp_path / "stopped", poisoned({41}, 100.0), loss=poisonous, rescues=2, checkpoint_every=8)
     assert torch.equal(weights(resumed), weights(whole))
     assert len(read_json(tmp_path / "stopped/rescues.json")) == 1
+
+
+def test_a_batch_that_says_one_text_again_and_again_is_cut_out(tmp_path: Path) -> None:
+    """Text that is repeated shows in no loss before it is known by heart."""
+    bad = {41, 42, 43}
+
+    class Repeating(type(batches())):
+        def __next__(self) -> Batch:
+            batch = super().__next__()
+            if self.drawn - 1 in bad:
+                for tensor in batch.tensors.values():
+                    tensor[:] = tensor[:1].clone()
+                batch = Batch(batch.tensors, batch.counts[:1] * len(batch.counts), batch.documents)
+            return batch
+
+    supply = batches(steps=60, length=32)
+    supply.__class__ = Repeating
+    train(tiny_model(), tmp_path, supply, rescues=2, checkpoint_every=8)
+    [rescue] = read_json(tmp_path / "rescues.json")
+    assert rescue["batches"] == sorted(bad) and "said twice" in rescue["cause"]
+
+
+def test_what_is_said_twice_counts_windows_without_padding() -> None:
+    row, other = torch.arange(20), torch.arange(50, 70)
+    segments = torch.ones(3, 20, dtype=torch.long)
+    segments[2, 10:] = 0  # no whole window
+    batch = Batch({"tokens": torch.stack([row, row, other]), "segments": segments}, [20, 20, 10], [["a"], ["b"], ["c"]])
+    assert said_twice(batch) == pytest.approx(5 / 10)
+    shifted = torch.stack([row, row.roll(-3), other])  # the same text from another place: windows 3 to 4 come again
+    assert said_twice(Batch({**batch.tensors, "tokens": shifted}, batch.counts, batch.documents)) == pytest.approx(0.2)
+    assert said_twice(Batch({"pixels": torch.zeros(2, 3)}, [1, 1], [["a"], ["b"]])) == 0
 
 
 def test_rescues_are_limited(tmp_path: Path) -> None:

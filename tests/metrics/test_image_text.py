@@ -31,8 +31,10 @@ def test_measures_equal_plain_loops(seed: int) -> None:
         pairs = [(scores[row, a] > scores[row, b]) + .5 * (scores[row, a] == scores[row, b])
                  for a, b in itertools.product(range(12), repeat=2) if positives[row, a] and not positives[row, b]]
         shares.append(sum(pairs) / len(pairs))
-    assert score_auc(scores, positives) == pytest.approx(np.mean(shares), abs=1e-12)
-    assert score_auc(scores * 7 - 3, positives) == pytest.approx(np.mean(shares), abs=1e-12)
+    assert score_auc(scores, positives) == pytest.approx(shares, abs=1e-12)
+    assert score_auc(scores * 7 - 3, positives) == pytest.approx(shares, abs=1e-12)
+    positives[3] = True  # nothing is untrue of this picture
+    assert np.isnan(score_auc(scores, positives)).tolist() == [row == 3 for row in range(9)]
 
 
 def test_word_order_as_winoground_counts_it() -> None:

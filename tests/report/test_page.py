@@ -11,7 +11,7 @@ from preceptor.cli.main import main
 from preceptor.report.page import build_report
 from preceptor.run.files import read_json, write_json
 
-VOID = {"meta", "line", "circle", "rect", "polyline", "br"}
+VOID = {"meta", "line", "circle", "rect", "polyline", "br", "img"}
 
 
 class Reader(HTMLParser):

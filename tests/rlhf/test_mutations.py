@@ -259,7 +259,7 @@ MUTATIONS = {
     "old log-probabilities of the neighbouring token": Mutation(
         at(experience, "_scattered", read_at(1)), numbers_follow),
     "answers in the order of finishing": Mutation(
-        at(rollouts, "dict", lambda _: lambda pairs: dict(enumerate(answer for _, answer in pairs)), new=True),
+        at(rollouts, "in_order", lambda _: lambda decoder, requests: [one for _, one in decoder.generate(requests)]),
         together),
     "the answers of a group are one answer": Mutation(
         at(SUPPLY, "_seeds", lambda right: lambda self, name, count: [right(self, name, 1)[0]] * count), seeds),

@@ -1,4 +1,5 @@
-"""A picture with a caption as a conversation: somebody asks what it shows, and the caption answers."""
+"""A picture with a caption as a conversation: somebody asks what it shows, and the caption answers; and boxes in words.
+"""
 
 import re
 from dataclasses import replace
@@ -8,6 +9,9 @@ from preceptor.data.records import IMAGE, Conversation, content_text
 DESCRIBE = {"en": "Describe the picture.", "zh": "请描述这张图片。"}
 DRAW = {"en": "Draw: ", "zh": "画："}
 RETELL = {"en": "Describe the picture and draw it.", "zh": "请描述这张图片并画出来。"}
+WHERE = {"en": "Where is {}?", "zh": "{}在哪里？"}
+BOX = "box"  # the category of questions whose answer is a box
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last two excluded
 HAN = re.compile(r"[㐀-鿿]")
 
 
@@ -52,3 +56,9 @@ def asked_record(id: str, picture: str, question: str, answer: str, *, concept: 
     parts = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
     return Conversation(id, [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}],
                         category=category, source=source, concept=concept)
+
+
+def box_in(text: str) -> Box | None:
+    """The first four whole numbers of a text as a box; None where there are fewer."""
+    found = [int(number) for number in re.findall(r"\d+", text)[:4]]
+    return (found[0], found[1], found[2], found[3]) if len(found) == 4 else None

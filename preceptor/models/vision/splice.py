@@ -11,7 +11,7 @@ has a line about pictures, and the model cannot write such an entry, as it has n
 Legend: B rows, T positions, P pictures, N vectors of a picture, D width of the language model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,7 +49,16 @@ def pictures_in(tokens_BT: Tensor, pixels_BPCHW: Tensor, mark: int, count: int) 
 @contextmanager
 def words_for(model: nn.Module, vectors_KD: Tensor) -> Iterator[None]:
     """Inside the block, entry V + k of the model's vocabulary is vector k, through which gradients flow."""
-    table = model.get_input_embeddings()
+    hooks = read_vectors(model.get_input_embeddings(), lambda: vectors_KD)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def read_vectors(table: nn.Embedding, vectors: Callable[[], Tensor]) -> list[Any]:
+    """Have an embedding of size V give row k of `vectors()` (K, D) for the token V + k, until the hooks are removed."""
     size, read = table.num_embeddings, []
 
     def take_words(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
@@ -58,15 +67,10 @@ def words_for(model: nn.Module, vectors_KD: Tensor) -> Iterator[None]:
 
     def put_vectors(_: nn.Module, __: Any, embedded_BTD: Tensor) -> Tensor:
         tokens_BT = read.pop()
-        own_BT = tokens_BT >= size
+        own_BT, vectors_KD = tokens_BT >= size, vectors()
         if not len(vectors_KD):  # no row shows a picture
             return embedded_BTD
         found_BTD = vectors_KD.to(embedded_BTD.dtype)[(tokens_BT - size).clamp(min=0)]
         return torch.where(own_BT[..., None], found_BTD, embedded_BTD)
 
-    hooks = [table.register_forward_pre_hook(take_words), table.register_forward_hook(put_vectors)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return [table.register_forward_pre_hook(take_words), table.register_forward_hook(put_vectors)]

@@ -65,8 +65,9 @@ class Coca(TwoTowers):
             found.append(torch.cat(parts))
         return torch.stack(found, 1)
 
-    def caption(self, images: Tensor) -> list[str]:
-        """The most likely caption of each picture, word by word, by the decoding engine."""
+    def caption(self, images: Tensor, language: str = "en") -> list[str]:
+        """The most likely caption of each picture, word by word, by the decoding engine. Nobody asks it for one, so
+        that it writes in the language that is likeliest, whatever `language` says."""
         pictures_IQD = self._pooled(images)[:, 1:]
         captioner = Captioner(self.text, pictures_IQD, self.example("", "").tokens[0])
         sampling = Sampling(temperature=0, max_tokens=self.options.text_length - 1)
