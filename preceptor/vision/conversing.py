@@ -22,7 +22,7 @@ from preceptor.data.pictures.captions import (
     box_in,
 )
 from preceptor.data.ranked import RankedPrompt, collate_ranked
-from preceptor.data.records import IMAGE, Conversation, Prompt
+from preceptor.data.records import IMAGE, Conversation, Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder, evaluating
 from preceptor.models.attention import block_mask, shared_prompt_mask, shares_prefix
@@ -106,9 +106,9 @@ class Conversing(System):
                             f"Leave out {refused[0]}.")
         encoded = self.encoded(prompts, [len(some) for some in pictures])
         with self.shown(self.on_device(torch.cat(list(pictures)))) as entries:
-            return self.continued(self.rows(encoded, entries), sampling, seed)
+            return [response.text for response in self.continued(self.rows(encoded, entries), sampling, seed)]
 
-    def continued(self, rows: Sequence[list[int]], sampling: Sampling, seed: int = 0) -> list[str]:
+    def continued(self, rows: Sequence[list[int]], sampling: Sampling, seed: int = 0) -> list[Response]:
         """What the decoding engine writes behind these entries; the seed of row n is `seed` + n.
 
         Raises:
@@ -117,11 +117,11 @@ class Conversing(System):
         self.check_room(rows, sampling.max_tokens)
         requests = [Request(Prompt(str(number), [{"role": "user", "content": ""}]), sampling, seed + number)
                     for number in range(len(rows))]
-        written: dict[int, str] = {}
+        written: dict[int, Response] = {}
         call = LocalDecoder(self.language_model, self.tokenizer).call(sampling.strategy, requests, rows)
         with evaluating(self.language_model):
             while call.advance():
-                written |= {place: answer.response.text for place, answer in call.finished()}
+                written |= {place: answer.response for place, answer in call.finished()}
         return [written[number] for number in range(len(rows))]
 
     def on_device(self, tensor: Tensor) -> Tensor:

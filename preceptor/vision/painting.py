@@ -74,11 +74,16 @@ class Painting(System):
 
     @torch.no_grad()
     def draw(self, texts: Sequence[str], seed: int = 0) -> Tensor:
-        """A picture for each text, (texts, 3, H, W): noise, drawn back in even steps under guidance."""
-        device, count = self.kept_S.device, len(texts)
-        generator = torch.Generator().manual_seed(seed)
+        """A picture for each text, (texts, 3, H, W)."""
+        return self.painted(self.conditions(texts), len(texts), seed)
+
+    @torch.no_grad()
+    def painted(self, read: Read, count: int, seed: int) -> Tensor:
+        """A picture for each of `count` conditions, (count, 3, H, W): noise, drawn back in even steps under guidance.
+        """
+        device, generator = self.kept_S.device, torch.Generator().manual_seed(seed)
         drawn = torch.randn((count, 3, self.size, self.size), generator=generator).to(device)
-        read, empty = self.conditions(texts), self.conditions([""] * count)
+        empty = self.conditions([""] * count)
         levels = torch.linspace(len(self.kept_S) - 1, 0, self.options.draw_steps).long().tolist()
         for at, after in zip(levels, [*levels[1:], None]):
             at_B = torch.full((count,), at, device=device)

@@ -145,6 +145,34 @@ def test_a_request_ends_where_its_vokens_begin(book: Book, language: Path) -> No
     assert encode_answer(system.tokenizer, prompt, IMAGE)[-1] == drawn.tokens[-1]
 
 
+@torch.no_grad()
+def test_an_answer_goes_on_with_a_picture_where_vokens_are_likeliest(book: Book, language: Path) -> None:
+    system = small(book, language).eval()
+    for weight in system.painter.parameters():
+        weight.add_(0.1 * torch.randn_like(weight))
+    pictures, questions = torch.randn(2, 1, 3, 32, 32).clamp(-1, 1), ["What is it?", "Draw it."]
+    prompts = [system.asked(question) for question in questions]
+    plain = system.write(prompts, list(pictures))
+    assert system.reply(prompts, list(pictures)) == [(text, None) for text in plain]  # no voken is likely so far
+    head = system.language_model.get_output_embeddings().weight
+    with system.shown(pictures[:, 0]) as entries:
+        rows = system.rows(system.encoded(prompts, [1, 1]), entries)
+        states = system.language_model.base_model(input_ids=torch.tensor([rows[1]])).last_hidden_state[0, -1]
+        first = int((states @ head.T).argmax())
+        states = system.language_model.base_model(input_ids=torch.tensor([[*rows[1], first]])).last_hidden_state[0, -1]
+        system.vokens.predicted[0] = states * 100  # from now on the likeliest behind the first word
+        expected = system.mapper(system.behind([[*rows[1], first]]))
+        seen = system.language_model.base_model(input_ids=torch.tensor([[*rows[1], first, *range(
+            system.vocabulary, system.vocabulary + 3)]])).last_hidden_state[:, -4:-1]
+    torch.testing.assert_close(expected, system.mapper(seen), rtol=1e-4, atol=1e-4)
+    (_, _), (text, drawn) = system.reply(prompts, list(pictures), seed=5)
+    assert text == system.tokenizer.decode([first]).lstrip() and drawn.shape == (3, 32, 32)
+    (_, alone), = system.reply(prompts[1:], list(pictures[1:]), seed=5)
+    everywhere = torch.ones(1, 12, dtype=torch.bool)
+    torch.testing.assert_close(alone, system.painted((expected[:, :-1], expected[:, -1], everywhere), 1, 5)[0],
+                               rtol=1e-3, atol=1e-3)
+
+
 def painter_of(book: Book, folder: Path, size: int) -> Path:
     """The folder of a diffusion with fresh weights."""
     tokenizer = load_tokenizer(book.tokenizer / "model")

@@ -132,7 +132,8 @@ class Cm3Leon(Mixed):
             return super().caption(images, language)
         sampling = Sampling(temperature=0, max_tokens=self.options.answer_tokens)
         with self.shown(self.on_device(images)) as entries:
-            return self.continued([self.infilling(picture) for picture in entries], sampling)
+            found = self.continued([self.infilling(picture) for picture in entries], sampling)
+        return [response.text for response in found]
 
     def infilling(self, picture: Sequence[int]) -> list[int]:
         """The document of a picture whose caption was cut out, up to where it is to be filled in."""

@@ -5,7 +5,8 @@ input `painter`, a step with a diffusion, sees of the text itself. Then conversa
 learns by LoRA and nothing is held to a text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,7 +16,9 @@ from torch import Tensor
 from preceptor.data.batches import IGNORE, Batch, Example, collate
 from preceptor.data.pictures.captions import drawn_record, is_caption, retold_record
 from preceptor.data.pictures.store import Pictures
-from preceptor.data.records import Conversation
+from preceptor.data.records import Conversation, Prompt
+from preceptor.generate.decoder import Sampling
+from preceptor.generate.local import LocalDecoder
 from preceptor.losses.likelihood import selected_cross_entropy_sum
 from preceptor.losses.quantisation import squared_error_sum
 from preceptor.models.adapters import add_lora
@@ -26,7 +29,7 @@ from preceptor.models.vision.vokens import Mapper, Vokens
 from preceptor.run.errors import UserError
 from preceptor.vision.mixed_options import MiniGpt5Options
 from preceptor.vision.painting import Painting, Read
-from preceptor.vision.system import Sums
+from preceptor.vision.system import Sums, in_parts
 from preceptor.vision.systems.minigpt4 import MiniGpt4
 
 
@@ -146,15 +149,58 @@ class MiniGpt5(Painting, MiniGpt4):
 
     def conditions(self, texts: Sequence[str]) -> Read:
         """What vokens behind a request for a text say; of the empty text, of vokens of nothing."""
-        end = [self.first_voken + number for number in range(len(self.vokens))]
-        rows = [[Example.of_text(text, [*self.drawing(text)[:-1], *end])] for text in texts]
-        batch = collate(rows, self.tokenizer.pad_token_id).to(str(self.kept_S.device))
-        states_TLD = self.states(batch, self.vokens.read[:0])
-        starts_T = (batch["tokens"] == self.first_voken).long().argmax(1)
-        places_TN = starts_T[:, None] - 1 + torch.arange(len(self.vokens)).to(starts_T)
-        nothing_T = torch.tensor([not text for text in texts], device=starts_T.device)
-        states_TND = states_TLD[torch.arange(len(texts))[:, None], places_TN]
+        with words_for(self.language_model, self.vokens.read):
+            states_TND = self.behind([self.drawing(text)[:-1] for text in texts])
+        nothing_T = torch.tensor([not text for text in texts], device=states_TND.device)
         return condition(self.mapper(states_TND.masked_fill(nothing_T[:, None, None], 0)))
+
+    def behind(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """The states (rows, N, D) in which the vokens are predicted behind rows of entries."""
+        vokens = range(self.vocabulary, self.vocabulary + len(self.vokens))
+        batch = collate([[Example.of_text("", [*row, *vokens])] for row in rows], self.tokenizer.pad_token_id)
+        states_RTD = hidden_states(self.language_model, batch.to(str(self.kept_S.device)))
+        starts_R = torch.tensor([len(row) - 1 for row in rows], device=states_RTD.device)
+        places_RN = starts_R[:, None] + torch.arange(len(self.vokens), device=states_RTD.device)
+        return states_RTD[torch.arange(len(rows))[:, None], places_RN]
+
+    @contextmanager
+    def shown(self, images: Tensor) -> Iterator[list[list[int]]]:
+        first = self.vocabulary + len(self.vokens)
+        with words_for(self.language_model, torch.cat([self.vokens.read, in_parts(self.read_pictures, images)])):
+            yield torch.arange(len(images) * self.vectors).add(first).view(len(images), -1).tolist()
+
+    @torch.no_grad()
+    def reply(self, prompts: Sequence[Prompt], pictures: Sequence[Tensor], sampling: Sampling | None = None,
+              seed: int = 0) -> list[tuple[str, Tensor | None]]:
+        """As `write`, but an answer may go on with a picture (3, H, W): it ends where the first voken is written."""
+        sampling = sampling or Sampling(temperature=0, max_tokens=self.options.answer_tokens)
+        encoded = self.encoded(prompts, [len(some) for some in pictures])
+        with self.shown(self.on_device(torch.cat(list(pictures)))) as entries:
+            rows = self.rows(encoded, entries)
+            with self._writes_vokens():
+                written = [response.token_ids for response in self.continued(rows, sampling, seed)]
+            said = [tokens[:tokens.index(self.vocabulary)] if self.vocabulary in tokens else tokens
+                    for tokens in written]
+            due = [number for number, tokens in enumerate(said) if len(tokens) < len(written[number])]
+            states_KND = self.behind([[*rows[number], *said[number]] for number in due]) if due else None
+        decoder = LocalDecoder(self.language_model, self.tokenizer)
+        texts = [decoder.text([token for token in tokens if token < self.vocabulary]) for tokens in said]
+        if states_KND is None:
+            return [(text, None) for text in texts]
+        drawn = dict(zip(due, self.painted(condition(self.mapper(states_KND)), len(due), seed)))
+        return [(text, drawn.get(number)) for number, text in enumerate(texts)]
+
+    @contextmanager
+    def _writes_vokens(self) -> Iterator[None]:
+        """Inside the block the language model gives vokens logits, behind those of its own entries."""
+        def more(head: torch.nn.Module, inputs: tuple[Tensor], logits: Tensor) -> Tensor:
+            return torch.cat([logits, inputs[0] @ self.vokens.predicted.T], -1)
+
+        handle = self.language_model.get_output_embeddings().register_forward_hook(more)
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 def condition(mapped_KLW: Tensor) -> Read:
