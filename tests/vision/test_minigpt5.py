@@ -157,10 +157,11 @@ def test_an_answer_goes_on_with_a_picture_where_vokens_are_likeliest(book: Book,
     head = system.language_model.get_output_embeddings().weight
     with system.shown(pictures[:, 0]) as entries:
         rows = system.rows(system.encoded(prompts, [1, 1]), entries)
-        states = system.language_model.base_model(input_ids=torch.tensor([rows[1]])).last_hidden_state[0, -1]
-        first = int((states @ head.T).argmax())
-        states = system.language_model.base_model(input_ids=torch.tensor([[*rows[1], first]])).last_hidden_state[0, -1]
-        system.vokens.predicted[0] = states * 100  # from now on the likeliest behind the first word
+        before = system.language_model.base_model(input_ids=torch.tensor([rows[1]])).last_hidden_state[0, -1]
+        first = int((before @ head.T).argmax())
+        behind = system.language_model.base_model(input_ids=torch.tensor([[*rows[1], first]])).last_hidden_state[0, -1]
+        # From now on the first voken is the likeliest behind the first word, and no likelier than ever before it.
+        system.vokens.predicted[0] = 100 * (behind - (behind @ before) / (before @ before) * before)
         expected = system.mapper(system.behind([[*rows[1], first]]))
         seen = system.language_model.base_model(input_ids=torch.tensor([[*rows[1], first, *range(
             system.vocabulary, system.vocabulary + 3)]])).last_hidden_state[:, -4:-1]
