@@ -40,6 +40,13 @@ def numbered(tokens_BT: Tensor, mark: int, vocabulary: int) -> Tensor:
     return tokens_BT.masked_scatter(places_BT, vocabulary + torch.arange(int(places_BT.sum()), device=tokens_BT.device))
 
 
+def pictures_in(tokens_BT: Tensor, pixels_BPCHW: Tensor, mark: int, count: int) -> Tensor:
+    """The pictures of all rows one after the other, (K, C, H, W), without the zeros behind those of a row: each has
+    `count` marks among the row's tokens."""
+    there_B = (tokens_BT == mark).sum(1) // count
+    return pixels_BPCHW[torch.arange(pixels_BPCHW.shape[1], device=tokens_BT.device) < there_B[:, None]]
+
+
 @contextmanager
 def words_for(model: nn.Module, vectors_KD: Tensor) -> Iterator[None]:
     """Inside the block, entry V + k of the model's vocabulary is vector k, through which gradients flow."""
