@@ -14,7 +14,7 @@ from preceptor.data.pictures.store import as_floats
 from preceptor.data.records import Prompt, content_text, image_urls
 from preceptor.generate.local import LocalDecoder
 from preceptor.models.vision.captioner import Captioner
-from preceptor.models.vision.splice import Shelf, read_vectors
+from preceptor.models.vision.splice import Shelf, hook_words
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_prompt
 from preceptor.vision.splice import Spliced
@@ -87,7 +87,7 @@ def reader_of(system: System, rows: int, name: str) -> Reader | None:
 def _of_spliced(system: Spliced, rows: int, name: str) -> Reader:
     device = next(system.parameters()).device
     shelf = Shelf(torch.zeros(system.width, device=device))
-    read_vectors(system.language_model.get_input_embeddings(), lambda: shelf)
+    hook_words(system.language_model, shelf)
 
     def tokens(prompt: Prompt) -> list[int]:
         messages = [message | {"content": [part | {"text": system.worded(part["text"], None)}

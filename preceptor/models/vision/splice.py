@@ -11,12 +11,13 @@ has a line about pictures, and the model cannot write such an entry, as it has n
 Legend: B rows, T positions, P pictures, N vectors of a picture, D width of the language model.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from preceptor.data.batches import IGNORE, Example
 
@@ -39,10 +40,17 @@ def numbered(tokens_BT: Tensor, mark: int, vocabulary: int) -> Tensor:
     return tokens_BT.masked_scatter(places_BT, vocabulary + torch.arange(int(places_BT.sum()), device=tokens_BT.device))
 
 
+def pictures_in(tokens_BT: Tensor, pixels_BPCHW: Tensor, mark: int, count: int) -> Tensor:
+    """The pictures of all rows one after the other, (K, C, H, W), without the zeros behind those of a row: each has
+    `count` marks among the row's tokens."""
+    there_B = (tokens_BT == mark).sum(1) // count
+    return pixels_BPCHW[torch.arange(pixels_BPCHW.shape[1], device=tokens_BT.device) < there_B[:, None]]
+
+
 @contextmanager
 def words_for(model: nn.Module, vectors_KD: Tensor) -> Iterator[None]:
     """Inside the block, entry V + k of the model's vocabulary is vector k, through which gradients flow."""
-    hooks = read_vectors(model.get_input_embeddings(), lambda: vectors_KD)
+    hooks = hook_words(model, vectors_KD)
     try:
         yield
     finally:
@@ -50,8 +58,9 @@ def words_for(model: nn.Module, vectors_KD: Tensor) -> Iterator[None]:
             hook.remove()
 
 
-def read_vectors(table: nn.Embedding, vectors: "Callable[[], Tensor | Shelf]") -> list[Any]:
-    """Have an embedding of size V give row k of `vectors()` (K, D) for the token V + k, until the hooks are removed."""
+def hook_words(model: nn.Module, vectors_KD: "Tensor | Shelf") -> list[RemovableHandle]:
+    """From now on until the hooks are removed, entry V + k of the model's vocabulary is vector k."""
+    table = model.get_input_embeddings()
     size, read = table.num_embeddings, []
 
     def take_words(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
@@ -60,7 +69,7 @@ def read_vectors(table: nn.Embedding, vectors: "Callable[[], Tensor | Shelf]") -
 
     def put_vectors(_: nn.Module, __: Any, embedded_BTD: Tensor) -> Tensor:
         tokens_BT = read.pop()
-        own_BT, vectors_KD = tokens_BT >= size, vectors()
+        own_BT = tokens_BT >= size
         if not len(vectors_KD):  # no row shows a picture
             return embedded_BTD
         found_BTD = vectors_KD[(tokens_BT - size).clamp(min=0)].to(embedded_BTD.dtype)
