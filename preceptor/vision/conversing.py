@@ -22,14 +22,14 @@ from preceptor.data.pictures.captions import (
     box_in,
 )
 from preceptor.data.ranked import RankedPrompt, collate_ranked
-from preceptor.data.records import IMAGE, Conversation, Prompt, Response
+from preceptor.data.records import Conversation, Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder, evaluating
 from preceptor.models.attention import block_mask, shared_prompt_mask, shares_prefix
 from preceptor.models.causal import context_length, hidden_states
 from preceptor.models.reward_model import answer_likelihoods
 from preceptor.run.errors import UserError
-from preceptor.tokenizer.chat import encode_answer, encode_prompt
+from preceptor.tokenizer.chat import encode_answer, encode_conversation, encode_prompt
 from preceptor.vision.system import System
 
 PICTURES, TEXTS = 32, 16  # that meet in one pass when texts are scored
@@ -61,9 +61,10 @@ class Conversing(System):
 
     def drawing(self, text: str) -> list[int]:
         """The tokens of a request for a picture and of what an answer begins with, up to the picture's mark."""
-        prompt = Prompt("", [{"role": "user", "content": asked_to_draw(text)}])
-        answer = encode_answer(self.tokenizer, prompt, IMAGE)
-        return encode_prompt(self.tokenizer, prompt) + answer[:answer.index(self.mark) + 1]
+        drawn = [{"type": "image_url", "image_url": {"url": ""}}]  # a text that spells the mark would be its letters
+        tokens = encode_conversation(self.tokenizer, Conversation("", [
+            {"role": "user", "content": asked_to_draw(text)}, {"role": "assistant", "content": drawn}])).tokens
+        return tokens[:tokens.index(self.mark) + 1]
 
     def caption(self, images: Tensor, language: str = "en") -> list[str]:
         """A description of each picture in a language."""
