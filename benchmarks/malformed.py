@@ -6,7 +6,7 @@ Writes 10,000 files (--quick: 500) into a temporary folder: well-formed ones of 
 reads, damaged by truncation, flipped bytes, spliced and repeated parts, wrong names, broken compression; and the
 bombs by name: nested HTML, XML entities, zip and gzip bombs, hostile EPUB paths, huge lines, bad UTF-8, empty files.
 Then it reads them in one pass. The last line is one object: files, those accounted for, documents, problems by kind,
-processes killed, seconds of the slowest file.
+the slowest file and its seconds.
 """
 
 import argparse

@@ -57,7 +57,8 @@ def over_seeds(results: list[dict[str, Any]], steps: int) -> dict[str, Any]:
             "false_per_10k": sum(one["false"] for one in results) * 1e4 / (2 * steps * len(results)),
             "bits_per_byte_gap": mean["gap"], "by_kind": by_kind, "unwatched_gap": mean["unwatched_gap"],
             "extra_steps": mean["extra_steps"], "seeds": len(results), "steps": steps,
-            "gaps": [one["gap"] for one in results]}
+            "gaps": [one["gap"] for one in results],
+            "unwatched_gaps": [one["unwatched_gap"] for one in results]}
 
 
 def one_seed(seed: int, steps: int) -> dict[str, Any]:

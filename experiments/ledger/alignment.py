@@ -1,38 +1,20 @@
 """Claims 1 to 21: alignment. Some rest on committed runs with seeds (experiments/results), and say so."""
 
 import math
-import os
 import random
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
+from ledger import policies, simulated
 from ledger.claim import Claim, Finding, over_data, over_seeds
-from preceptor.data.jsonl import read_rows
+from ledger.simulated import logistic
+from ledger.sources import RESULTS, data, demo
 from preceptor.metrics.intervals import bootstrap_mean
-from preceptor.run.errors import UserError
 from preceptor.run.files import read_json
 
-RESULTS = Path(__file__).parent.parent / "results"
 RUNS = "Reuses experiments/results/demo_seeds.json: three whole runs of the recipe demo."
-
-
-def demo(key: str) -> list[float]:
-    """The values over seeds of a figure of the demo."""
-    return read_json(RESULTS / "demo_seeds.json")[key]["values"]
-
-
-def data(path: str) -> list[dict]:
-    """The rows of a pack.
-
-    Raises:
-        UserError: PRECEPTOR_DATA is not set.
-    """
-    if not os.environ.get("PRECEPTOR_DATA"):
-        raise UserError("PRECEPTOR_DATA names no folder of data packs.", "Set it to the folder that holds pref/.")
-    return [row for _, row in read_rows(Path(os.environ["PRECEPTOR_DATA"]) / path)]
 
 
 def order_of_preference(seeds: Sequence[int]) -> Finding:
@@ -123,7 +105,7 @@ def _ranking_minus_score(seed: int, prompts: int = 600, k: int = 4, features: in
     first, second = map(list, zip(*combinations(range(k), 2), strict=True))
     gaps = (answers[:, first] - answers[:, second]).reshape(-1, features)
     won = (felt[:, first] > felt[:, second]).reshape(-1)
-    by_rank = _logistic(gaps, won)
+    by_rank = logistic(gaps, won)
     fresh = draw.normal(size=(20_000, features))
     return float(np.mean((fresh @ by_rank > 0) == (fresh @ weights > 0))
                  - np.mean((fresh @ by_score > 0) == (fresh @ weights > 0)))
@@ -131,14 +113,6 @@ def _ranking_minus_score(seed: int, prompts: int = 600, k: int = 4, features: in
 
 def _ridge(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ y)
-
-
-def _logistic(x: np.ndarray, won: np.ndarray) -> np.ndarray:
-    w = np.zeros(x.shape[1])
-    for _ in range(15):
-        p = 1 / (1 + np.exp(-(x @ w)))
-        w += np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + np.eye(len(w)), x.T @ (won - p) - w)
-    return w
 
 
 def kwise_overfits_less(seeds: Sequence[int]) -> Finding:
@@ -236,12 +210,13 @@ CLAIMS = [
           source=INSTRUCT, effect="share of the rise of log-perplexity over the base that PPO-ptx takes back, less 1/2",
           test=tax_recovered, corrected="Here most of the loss comes with supervised fine-tuning, and PPO adds to it."),
     Claim(number=4, statement="Without the KL penalty the policy drifts into text that fools the reward model.",
-          source="Stiennon et al. 2020, arXiv 2009.01325; " + INSTRUCT,
-          reason="Runs of the demo without the penalty are not among the committed results.", testable=True,
-          core=False),
-    Claim(number=5, statement="SFT over-fits the validation loss after one epoch, yet more epochs raise reward and "
-          "preference.", source=INSTRUCT, reason="The recipe's `select` measures it, and no seeds of it are committed.",
-          testable=True, core=False),
+          source="Stiennon et al. 2020, arXiv 2009.01325; " + INSTRUCT, test=simulated.penalty_holds,
+          effect="gold reward with the penalty less that without"),
+    Claim(number=5, part="a", statement="SFT over-fits the validation loss after one epoch.", source=INSTRUCT,
+          effect="bits a byte of held-out demonstrations after 16 epochs less those after one", trains=True,
+          test=policies.over_fits),
+    Claim(number=5, part="b", statement="Yet more epochs of SFT raise the reward model's score.", source=INSTRUCT,
+          effect="score after 16 epochs less that after one", trains=True, test=policies.more_epochs_please),
     Claim(number=6, statement="All comparisons of a prompt as one batch element over-fit less than shuffled pairs.",
           source=INSTRUCT, test=kwise_overfits_less,
           effect="over-fitting (best accuracy less the last) with shuffled pairs less that with whole rankings",
@@ -254,11 +229,11 @@ CLAIMS = [
           effect="accuracy on rankings of its own labelers less that on those of held-out ones",
           test=labelers_of_the_group),
     Claim(number=9, statement="Policy and reward model may differ in size; a reward model needs ability comparable to "
-          "the text that it judges.", source="Stiennon et al. 2020; " + INSTRUCT,
-          reason="A sweep over both sizes is several hours here.", testable=True, core=False),
+          "the text that it judges.", source="Stiennon et al. 2020; " + INSTRUCT, test=simulated.able_reward_models,
+          effect="gold reward of a policy pushed against an able reward model less that against a plain one"),
     Claim(number=10, statement="As the policy moves, the reward model's data stop covering its outputs; iterated "
-          "collection helps.", source=INSTRUCT, reason="Rounds of labelling exist; no committed runs compare them.",
-          testable=True, core=False),
+          "collection helps.", source=INSTRUCT, test=simulated.iterated_collection,
+          effect="gold reward with rankings collected in four rounds less that with as many collected at once"),
     Claim(number=11, part="a", statement="Supervised fine-tuning teaches a model to invent what it does not know.",
           source="Schulman 2023 (lecture); " + INSTRUCT,
           effect="false assertions after SFT less those of the prompted base", test=sft_teaches_to_invent),
@@ -266,8 +241,8 @@ CLAIMS = [
           source="Schulman 2023 (lecture)", effect="false assertions after SFT less those after PPO",
           test=rl_teaches_not_to_invent),
     Claim(number=12, statement="Fine-tuning on reward-model data, or on loss weighted by reward, could replace RL.",
-          source="Rafailov et al. 2023, arXiv 2305.18290", testable=True, core=False,
-          reason="docs/preference.md compares the algorithms; its figures are not committed with seeds."),
+          source="Rafailov et al. 2023, arXiv 2305.18290", trains=True, test=policies.tuning_replaces_rl,
+          effect="reward gained by tuning on the best of n less 0.9 of what RL gains"),
     Claim(number=13, statement="InstructGPT is more truthful than its base.", source=INSTRUCT,
           effect="false assertions of the prompted base less those of PPO-ptx", test=more_truthful_than_base),
     Claim(number=14, statement="Aligned models write long, because labelers favour length.", source=INSTRUCT,
@@ -290,8 +265,8 @@ CLAIMS = [
           "the margin 0.01", test=elo_as_a_target,
           corrected="Elo depends on the order of the games; Bradley and Terry's fit does not, and costs no more."),
     Claim(number=20, statement="Parameter-efficient tuning (LoRA, freezing) suffices for RL.",
-          source="Hu et al. 2021, arXiv 2106.09685", testable=True, core=False,
-          reason="No experiment on adapters is committed."),
+          source="Hu et al. 2021, arXiv 2106.09685", trains=True, test=policies.adapters_suffice,
+          effect="reward gained with LoRA less 0.9 of what all weights gain"),
     Claim(number=21, statement="Gold reward rises, then falls with the root of KL.",
           source="Gao et al. 2022, arXiv 2210.10760", effect="gold reward at its peak less that at n = 4096",
           test=best_of_n_overfits, corrected="Whether it falls depends on the tails of the reward model's error."),

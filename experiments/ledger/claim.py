@@ -1,5 +1,6 @@
 """What a claim is, what an experiment finds, and the rule from one to the verdict."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,6 +53,8 @@ class Claim:
     """The statement as it should be printed, where the usual one is wrong or loose."""
     core: bool = True
     """Whether it belongs to the subset that runs in under 20 minutes on two cores."""
+    trains: bool = False
+    """Whether the experiment trains language models, so that it takes a minute and not a second."""
     reason: str = ""
     testable: bool = False
     """Of a claim without a test: whether one can be written for this machine."""
@@ -68,6 +71,14 @@ def over_seeds(values: Sequence[float], note: str = "") -> Finding:
     """The mean over seeds with Student's interval."""
     found = interval_over_seeds(values)
     return Finding(found.mean, found.low, found.high, found.n, note)
+
+
+def between(first: dict[str, float], second: dict[str, float], note: str = "") -> Finding:
+    """The first mean less the second, each with Student's interval over the same number of seeds, the seeds' own values
+    unknown: half the width is the root of the sum of squares. That is wide where seeds go up and down together."""
+    reach = math.hypot(first["high"] - first["mean"], second["high"] - second["mean"])
+    effect = first["mean"] - second["mean"]
+    return Finding(effect, effect - reach, effect + reach, int(min(first["n"], second["n"])), note)
 
 
 def over_data(found: Interval, unit: str, zero: float = 0.0, note: str = "") -> Finding:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from ledger import architecture
+from ledger.architecture import BRIEF, SIZE, brief, plain
 from ledger.claim import Claim, Finding, over_seeds
 from ledger.small import cost, fresh, novelist, passages, train
-
-BRIEF = 100  # steps of a model that is only compared with another
-SIZE = "Models of 0.15 million weights on novels"
+from ledger.sources import RESULTS, data
+from preceptor.run.files import read_json
 
 
 def embedding_norm_hurts(seeds: Sequence[int]) -> Finding:
@@ -33,21 +34,6 @@ def no_biases(seeds: Sequence[int]) -> Finding:
             module.bias = nn.Parameter(torch.zeros(module.out_features))
         return model
     return over_seeds([brief(biased(seed), seed) - plain(seed) for seed in seeds], f"{SIZE}, 100 steps.")
-
-
-def brief(model: nn.Module, seed: int) -> float:
-    """Bits a byte of held-out passages after a short training."""
-    return cost(train(model, passages()[0], seed, steps=BRIEF), passages()[1])
-
-
-_PLAIN: dict[int, float] = {}
-
-
-def plain(seed: int) -> float:
-    """What the model without any change reaches, trained once for each seed."""
-    if seed not in _PLAIN:
-        _PLAIN[seed] = brief(fresh(seed), seed)
-    return _PLAIN[seed]
 
 
 def adamw_is_not_l2(seeds: Sequence[int]) -> Finding:
@@ -113,7 +99,6 @@ def pruning_loses_little(seeds: Sequence[int]) -> Finding:
 
 def tuning_forgets(seeds: Sequence[int]) -> Finding:
     """What tuning on lists and code of a manual costs on novels, where it gains on the manual (else minus that)."""
-    from ledger.alignment import data
     manual = [row["text"] for row in data("text/en.train.jsonl.gz") if "rust-lang" in row["source"]]
     cut = [text[start:start + 480] for text in manual for start in range(0, len(text) - 480, 480)]
     there, here = cut[-100:], passages()[1]
@@ -146,20 +131,16 @@ def memory_of_training(seeds: Sequence[int]) -> Finding:
     return over_seeds(values, "16 bytes a weight, counted; activations come on top and make the rest.")
 
 
-def rotary_beyond_its_length(seeds: Sequence[int]) -> Finding:
-    """Bits a byte of passages read in pieces of 4 times the trained length, less those in pieces of that length."""
-    values, mended = [], []
-    for seed in seeds:
-        texts = ["".join(passages()[1][start:start + 4]) for start in range(0, 60, 4)]
-        model = train(fresh(seed), passages()[0], seed, length=48, steps=BRIEF)
-        short, long = cost(model, texts, 48), cost(model, texts, 192)
-        values.append(long - short)
-        model.base_model.rotary_emb.inv_freq /= 4
-        longer = ["".join(passages()[0][start:start + 4]) for start in range(0, 1200, 4)]
-        train(model, longer, seed, length=192, steps=30, rate=1e-3)
-        mended.append(cost(model, texts, 192) - short)
-    return over_seeds(values, f"{SIZE}, trained at 48 tokens, read at 192. With positions divided by 4 and 30 steps of "
-                      f"tuning the difference is {sum(mended) / len(mended):+.3f}.")
+def spikes_are_cured(seeds: Sequence[int]) -> Finding:
+    """What poisoned batches cost, as a share of the bits a byte of a run without any: without the watch of
+    learn/watch.py, less with it."""
+    found = read_json(RESULTS / "spikes.json")
+    gaps = list(zip(found["unwatched_gaps"], found["gaps"], strict=True))
+    return over_seeds([harmed - cured for harmed, cured in gaps],
+                      f"Reuses experiments/results/spikes.json: {found['steps']} steps of 30 thousand weights, four "
+                      f"spans of poison. Rise {found['unwatched_gap']:.1%} without the watch (its overflow left out: "
+                      f"the run would end) and {found['bits_per_byte_gap']:.1%} with it. Found: "
+                      + ", ".join(f"{kind} {share:.0%}" for kind, share in found["by_kind"].items()) + ".")
 
 
 def clean_text_is_better(seeds: Sequence[int]) -> Finding:
@@ -187,10 +168,11 @@ def spoilt(text: str, draw: random.Random) -> str:
 
 CLAIMS = [
     Claim(number=31, part="a", statement="A norm after the embedding hurts.", source="Le Scao et al. 2022, 2210.15424",
-          effect="bits a byte with a LayerNorm after the embedding less those without", test=embedding_norm_hurts),
+          effect="bits a byte with a LayerNorm after the embedding less those without", test=embedding_norm_hurts,
+          trains=True),
     Claim(number=31, part="b", statement="Models without biases train better.",
           source="Chowdhery et al. 2022, arXiv 2204.02311", effect="bits a byte with biases less those without",
-          test=no_biases),
+          test=no_biases, trains=True),
     Claim(number=32, statement="Causal decoders with a language-modelling objective have the best zero- and few-shot "
           "behaviour.", source="Wang et al. 2022, arXiv 2204.05832", core=False,
           reason="Zero-shot behaviour needs models far larger than this machine trains."),
@@ -202,39 +184,31 @@ CLAIMS = [
           source="Brown et al. 2020, arXiv 2005.14165; You et al. 2019, arXiv 1904.00962", core=False,
           reason="Batches of millions of tokens are more than the models here ever see."),
     Claim(number=35, statement="After a loss spike, restarting from a calm checkpoint and skipping the data cures it.",
-          source="Chowdhery et al. 2022, arXiv 2204.02311", testable=True, core=False,
-          reason="No experiment is written."),
-    Claim(number=36, statement="Sub-word vocabularies of 30-50 K are right; smaller models want smaller ones.",
-          source="Tao et al. 2024, arXiv 2407.13623", testable=True, core=False, reason="No experiment is written."),
+          source="Chowdhery et al. 2022, arXiv 2204.02311", test=spikes_are_cured,
+          effect="relative rise of bits a byte by poisoned batches without the cure less that with it"),
+    architecture.CLAIMS[0],
     Claim(number=37, statement="Cleaning improves a model at equal tokens.",
           source="Penedo et al. 2023, arXiv 2306.01116",
-          effect="bits a byte on clean text after dirty text less those after clean text", test=clean_text_is_better),
+          effect="bits a byte on clean text after dirty text less those after clean text", test=clean_text_is_better,
+          trains=True),
     Claim(number=38, statement="Xavier and He initialisation avoid vanishing and exploding gradients.",
           source="He et al. 2015, arXiv 1502.01852",
           effect="orders of magnitude that the gradient loses with N(0, 0.01), less those with He's",
           test=initialisation),
     Claim(number=39, part="a", statement="8-bit quantisation shrinks a model with little loss.",
           source="Dettmers et al. 2022, arXiv 2208.07339", effect="0.02 bits a byte less the loss",
-          test=small_weights_lose_little),
+          test=small_weights_lose_little, trains=True),
     Claim(number=39, part="b", statement="Pruning shrinks a model with little loss.",
           source="Han et al. 2015, arXiv 1506.02626",
-          effect="0.1 bits a byte less the loss", test=pruning_loses_little),
+          effect="0.1 bits a byte less the loss", test=pruning_loses_little, trains=True),
     Claim(number=40, statement="A model fine-tuned on a domain gains there and forgets elsewhere.",
-          source="tutorials", effect="bits a byte lost on novels after tuning on a manual", test=tuning_forgets),
+          source="tutorials", effect="bits a byte lost on novels after tuning on a manual", test=tuning_forgets,
+          trains=True),
     Claim(number=41, statement="A BERT-class encoder equals a large language model on classification, entities and "
           "extraction at a thousandth of the cost.", source="tutorials", core=False,
           reason="Needs a large language model to compare with."),
     Claim(number=42, statement="Full fine-tuning of an n-billion model needs 16-20 n GB.", source="tutorials",
           effect="bytes a weight held by a step of AdamW in fp32, less 15", test=memory_of_training,
           corrected="16 n GB hold weights, gradients and moments; activations depend on batch and length."),
-    Claim(number=43, statement="Rotary positions allow any length in principle; quality falls beyond the trained "
-          "length; interpolation with short tuning restores it.", source="Chen et al. 2023, arXiv 2306.15595",
-          effect="bits a byte at 4 times the trained length less those at it", test=rotary_beyond_its_length),
-    *(Claim(number=number, statement=statement, source=source, testable=True, core=False,
-            reason="No experiment is written.") for number, statement, source in (
-        (44, "ALiBi extrapolates without training.", "Press et al. 2021, arXiv 2108.12409"),
-        (45, "Linear attention and recurrent models scale linearly at some loss of recall.",
-         "Arora et al. 2023, arXiv 2312.04927"),
-        (46, "Multi-query attention speeds decoding at little loss.", "Shazeer 2019, arXiv 1911.02150"),
-        (47, "Mixture of experts buys quality at equal compute.", "Fedus et al. 2021, arXiv 2101.03961"))),
+    *architecture.CLAIMS[1:],
 ]

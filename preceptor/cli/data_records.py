@@ -65,6 +65,8 @@ def _show(options: argparse.Namespace) -> None:
         if name in first:
             print("\n".join(f"    {message['role']:>9}: {' '.join(message['content'].split())[:100]}"
                             for message in first[name].messages))
+    if not rows:
+        print(f"'{options.file}' holds no rows")
     for name, count in ignored.most_common():
         print(f"{count:,} times the field '{name}' has no place in a conversation and is ignored")
     for cause, count in refused.most_common():

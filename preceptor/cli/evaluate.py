@@ -22,7 +22,10 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.robustness:
         from preceptor.cli.robustness import robustness
         return robustness(options)
+    if options.limit < 0:
+        raise UserError(f"--limit {options.limit} is no number of items.", "Give 1 or more, or 0 for all.")
     from preceptor.evaluate.suites.description import load_suite
+    named = models(options.models, options.form)
     data = options.data or (Path(os.environ["PRECEPTOR_DATA"]) if os.environ.get("PRECEPTOR_DATA") else None)
     suite = load_suite(options.suite, data)
     from transformers.utils.logging import disable_progress_bar
@@ -35,8 +38,7 @@ def evaluate(options: argparse.Namespace) -> None:
     examination = Examination(suite, out, SuiteOptions(limit=options.limit, seed=options.seed,
                                                        tasks=tuple(options.task)),
                               prefer=_preference(options), people=_people(options.labels))
-    results = examine(examination, {name: _loader(name, address, form) for name, address, form in
-                                    models(options.models, options.form)}, say)
+    results = examine(examination, {name: _loader(name, address, form) for name, address, form in named}, say)
     print(json.dumps(results, ensure_ascii=False) if options.json else table(results))
     say(f"written: {out / 'results.json'}")
 
@@ -46,6 +48,9 @@ def models(words: Sequence[str], form: str | None) -> list[tuple[str, str, str]]
 
     A run's folder stands for its policies; its base model is asked in plain text, what was fine-tuned in chat.
     `form` overrules that; without it other folders are asked in chat where their tokenizer has a template.
+
+    Raises:
+        UserError: a word names neither a folder nor an address, or a run has no model yet.
     """
     found: list[tuple[str, str, str]] = []
     for word in words:
@@ -56,6 +61,9 @@ def models(words: Sequence[str], form: str | None) -> list[tuple[str, str, str]]
                 raise UserError(f"The run '{word}' has no model yet.", f"Finish one of its steps {', '.join(STEPS)}.")
             found += [(step.name[3:], str(step), form or ("plain" if step.name[3:] == "base" else "chat"))
                       for step in steps]
+        elif "://" not in word and not path.is_dir():
+            raise UserError(f"There is no model folder '{word}'.",
+                            "Give the folder of a run, a step or a model, or URL#MODEL of a server.")
         else:
             name = word.rpartition("#")[2] if "://" in word else path.resolve().name
             found.append((name, word, form or ("chat" if _has_template(path) else "plain")))

@@ -161,6 +161,8 @@ def _from_instruction(row: Row) -> list[Turns]:
     asked = "\n\n".join(part for part in (_text(row["instruction"], "instruction"), given) if part)
     before = [{"role": "system", "content": row["system"]}] if row.get("system") else []
     for pair in row.get("history") or []:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise UserError("'history' must be a list of pairs.", 'Write [["question", "answer"], ...].')
         before += _exchanges(*(_text(pair[0], "history"), [_text(pair[1], "history")]))[0]
     return [[*before, *turns] for turns in _exchanges(asked, _answers(row["output"], "output"))]
 
@@ -178,7 +180,8 @@ def _from_completion(row: Row) -> list[Turns]:
 
 def _from_qa(row: Row) -> list[Turns]:
     answers = _answers(row["answer"] if "answer" in row else row.get("answers"), "answer")
-    asked = "\n\n".join(part for part in (row.get("context") or "", _text(row["question"], "question")) if part)
+    before = [_text(row["context"], "context")] if row.get("context") else []
+    asked = "\n\n".join([*before, _text(row["question"], "question")])
     return _exchanges(asked, answers)
 
 
@@ -205,7 +208,9 @@ def _from_entity(row: Row) -> list[Turns]:
 
 
 def _line(value: Any) -> str:
-    text = _text(value, "facts")
+    """A fact as a line; a number is written out, as a label's is."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    text = str(value) if number else _text(value, "facts")
     if "\n" in text:
         raise UserError("A fact has more than one line.", "Write it in one.")
     return text

@@ -43,6 +43,13 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_result_inside_its_source_is_not_read_again(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`data clean . --out out`, twice: the second time there is nothing to do."""
+    command = ["data", "clean", str(raw), "--out", str(raw / "out"), "--set", "reading.extractor=fast"]
+    assert main(command) == 0 and main(command) == 0
+    assert capsys.readouterr().out.count("12 documents read, 10 kept") == 2
+
+
 def test_clean_report_split_and_tokenize(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "clean"
     assert main(["data", "clean", str(raw), "--out", str(out), "--set", "reading.extractor=fast"]) == 0
@@ -83,6 +90,12 @@ def test_settings_that_mean_nothing_are_refused(raw: Path, tmp_path: Path, setti
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "clean", str(raw), "--out", str(tmp_path / "o"), "--set", setting]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_show_says_when_there_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    assert main(["data", "show", str(tmp_path / "empty.jsonl")]) == 0
+    assert "holds no rows" in capsys.readouterr().out
 
 
 def test_show_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,11 @@ def test_facts_without_names_and_contexts() -> None:
     assert asked.messages[0]["content"] == "Nora keeps bees.\n\nWho?"
 
 
+def test_a_number_among_facts_is_written_out() -> None:
+    [conversation], _ = conversations_of({"entity": "Ada", "facts": {"born": 1815, "height": 1.6}}, "x", "f")
+    assert conversation.messages[-1]["content"] == "born: 1815\nheight: 1.6"
+
+
 def test_openai_files_with_fields_that_say_nothing_are_read() -> None:
     [conversation], ignored = conversations_of({"messages": [
         {"role": "user", "content": Q}, {"role": "assistant", "content": A, "weight": 1, "refusal": None}]}, "x", "f")
@@ -67,6 +72,10 @@ def test_openai_files_with_fields_that_say_nothing_are_read() -> None:
     ({"dialogue": [Q, A, "And?"]}, "has no answer"),
     ({"instruction": Q, "output": []}, "no answer"), ({"instruction": Q, "output": ["a", ""]}, "not empty"),
     ({"question": Q}, "must be text"), ({"text": "a", "label": True}, "label"), ({"text": "a", "label": None}, "label"),
+    ({"instruction": Q, "output": A, "history": "hello"}, "pairs"),
+    ({"instruction": Q, "output": A, "history": [["one"]]}, "pairs"),
+    ({"question": Q, "answer": A, "context": ["Nora"]}, "context"),
+    ({"entity": "a", "facts": {"b": True}}, "text"),
     ({"entity": "a", "facts": {}}, "not empty"), ({"entity": "a", "facts": {"b": "c\nd"}}, "one line"),
     ({"entity": "a", "facts": {"b: c": "d"}}, "colon"),
     ({"messages": [{"role": "assistant", "content": "unasked"}]}, "no prompt"),

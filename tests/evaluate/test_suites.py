@@ -50,6 +50,9 @@ class Scripted:
     def fits(self, text: str, room: int) -> bool:
         return True
 
+    def longest(self, wanted: int) -> int:
+        return wanted
+
 
 def task(**given: Any) -> Task:
     base = {"name": "t", "file": "rows.jsonl", "scorer": "choice", "prompts": {"basic": "Q: {{ question }}\nA:"},
@@ -348,6 +351,18 @@ def test_the_command_examines_models_on_a_users_own_suite(own: Path, models: dic
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
 
 
+def test_an_answer_that_would_fill_the_context_is_asked_for_shorter_and_named(
+        own: Path, models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A shipped suite asks for answers of 160 tokens; a small model of 128 is examined all the same."""
+    suite = json.loads(own.read_text())
+    suite["tasks"] = [{**task, "max_tokens": 4096} for task in suite["tasks"] if task["name"] == "say"]
+    own.write_text(json.dumps(suite))
+    assert main(["evaluate", str(models["sft"]), "--suite", str(own), "--out", str(tmp_path / "out"), "--form",
+                 "plain"]) == 0
+    said = capsys.readouterr().out
+    assert "in place of 4096" in said and "sft, say, rude: answers end after" in said
+
+
 class Chat(BaseHTTPRequestHandler):
     """A server that says yes to every question, and 3 where it has no choice."""
 
@@ -389,8 +404,14 @@ def test_the_policies_of_a_run_are_its_models(models: dict[str, Path], tmp_path:
     assert [name for name, *_ in twice] == ["03-sft 1", "03-sft 2"]
 
 
+def test_a_model_that_is_not_there_is_missed_before_any_work(own: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["evaluate", "nowhere", "--suite", str(own)]) == 2
+    assert capsys.readouterr().err.startswith("preceptor: There is no model folder 'nowhere'.")
+
+
 @pytest.mark.parametrize("change, said", [
     (["--suite", "instructgtp"], "There is no suite"), (["--task", "nothing"], "has no task"),
+    (["--limit", "-3"], "--limit -3 is no number"),
     (["--judge", "nowhere"], "There is no model folder"), (["--judge", "http://localhost:1"], "which model"),
     (["--suite", "knowledge", "--data", "nowhere"], "Nothing of the suite")])
 def test_bad_input_is_told(own: Path, models: dict[str, Path], change: list[str], said: str,

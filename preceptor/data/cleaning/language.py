@@ -1,9 +1,13 @@
 """Which language a text is in: fastText's lid.176 (Joulin et al. 2016, arXiv 1612.03651), as FineWeb used it.
 
 The compressed model calls short Chinese text Japanese. Text in Han characters without any kana is not Japanese, so
-what the model gives to Japanese there is counted as Chinese, with what it gives to the Chinese languages.
+what the model gives to Japanese there is counted as Chinese, with what it gives to the Chinese languages. And the
+model takes what stands between two spaces for a word: Chinese without line breaks would be one word, and of 130
+passages of 1,500 characters from `text/zh`, put into one line, 9 were called Serbian, English or nothing for sure.
+With a space behind each mark it is 1 (2026-11-22).
 """
 
+import re
 from functools import cache
 from typing import Any
 
@@ -12,6 +16,7 @@ from preceptor.data.cleaning.verdict import Drop
 from preceptor.data.cleaning.words import KANA, han_share
 
 CHINESE = ("zh", "yue", "wuu", "lzh", "ja")
+PAUSE = re.compile("([。！？；，、])")
 LOOKED_AT = 4000  # characters; more change the score hardly and cost time
 
 
@@ -23,7 +28,7 @@ def _model() -> Any:
 
 def language_of(text: str) -> tuple[str, float]:
     """The likeliest language of a text and its probability."""
-    line = " ".join(text[:LOOKED_AT].split())
+    line = " ".join(PAUSE.sub(r"\1 ", text[:LOOKED_AT]).split())
     if not line:
         return "unknown", 0.0
     found = {one["lang"]: float(one["score"]) for one in _model().detect(line, model="lite", k=5)}

@@ -37,7 +37,7 @@ def clean_corpus(sources: Sequence[str | Path], out: Path, reading: ReadingOptio
     Raises:
         UserError: a source does not exist, or `out` holds the result of other sources or options.
     """
-    files = expand(sources)
+    files = expand(sources, without=out)
     read_too = evaluation_files(cleaning.contamination)
     _claim(out, {"files": fingerprint([*files, *read_too]), "reading": asdict(reading), "cleaning": asdict(cleaning)})
     cleaner = Cleaner(cleaning)

@@ -15,7 +15,7 @@ from preceptor.data.reading.files import format_of
 from preceptor.data.reading.options import ReadingOptions
 from preceptor.data.reading.plain import read_text, whole_file
 from preceptor.data.reading.raw import Piece, Problem, Raw, Reader
-from preceptor.data.reading.tables import read_lines, read_parquet
+from preceptor.data.reading.tables import read_json, read_lines, read_parquet
 from preceptor.data.reading.warc import read_warc
 from preceptor.data.reading.wikipedia import read_wikipedia
 from preceptor.data.reading.worker import ExtractionProcess
@@ -23,7 +23,7 @@ from preceptor.data.records import Document
 
 READERS: dict[str, Reader] = {
     "warc": read_warc, "html": whole_file("html"), "pdf": whole_file("pdf"), "epub": whole_file("epub"),
-    "wikipedia": read_wikipedia, "jsonl": read_lines, "parquet": read_parquet, "text": read_text,
+    "wikipedia": read_wikipedia, "jsonl": read_lines, "json": read_json, "parquet": read_parquet, "text": read_text,
 }
 
 

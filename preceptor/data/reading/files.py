@@ -19,13 +19,15 @@ FORMATS = {
     ".html": "html", ".htm": "html", ".xhtml": "html",
     ".xml": "wikipedia", ".epub": "epub", ".pdf": "pdf",
     ".txt": "text", ".text": "text", ".md": "text", ".markdown": "text",
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet",
 }
 MAGIC = ((b"%PDF-", "pdf"), (b"PAR1", "parquet"), (b"WARC/", "warc"), (b"filedesc://", "warc"), (b"PK\x03\x04", "epub"))
 
 
-def expand(sources: Sequence[str | Path]) -> list[Path]:
+def expand(sources: Sequence[str | Path], without: Path | None = None) -> list[Path]:
     """The files that paths, folders and glob patterns name, each once, in the order of their names.
+
+    What lies in the folder `without` is passed over: where the result goes is no source, even inside one.
 
     Raises:
         UserError: a path does not exist, or a pattern or folder holds no file.
@@ -42,6 +44,7 @@ def expand(sources: Sequence[str | Path]) -> list[Path]:
             found = [file for file in anchor.glob(str(path.relative_to(path.anchor))) if file.is_file()]
         else:
             raise UserError(f"There is no file or folder '{source}'.", "Check the path.")
+        found = [file for file in found if without is None or not file.resolve().is_relative_to(without.resolve())]
         if not found:
             raise UserError(f"'{source}' names no file.", "Check the pattern, or put files into the folder.")
         files |= dict.fromkeys(sorted(found))
@@ -79,6 +82,8 @@ def _sniffed(head: bytes) -> str | None:
         return "wikipedia"
     if start.startswith(b"{") and (b"\n" not in start or start.partition(b"\n")[0].rstrip().endswith(b"}")):
         return "jsonl"
+    if start.startswith(b"[") and start[1:].lstrip().startswith(b"{"):
+        return "json"
     return "text" if head and b"\0" not in head else None
 
 

@@ -1,4 +1,4 @@
-"""Rows with a `text`: JSON Lines and Parquet. A bad row is a problem of its own; the rows behind it are read."""
+"""Rows with a `text`: JSON Lines, JSON and Parquet. A bad row is a problem of its own; the rows behind it are read."""
 
 import json
 from collections.abc import Iterator
@@ -27,6 +27,25 @@ def read_lines(path: Path, largest: int) -> Iterator[Piece]:
                 yield _parsed(line, number, path.name.partition(".")[0])
     if number == 0:
         yield Problem("file is empty")
+
+
+def read_json(path: Path, largest: int) -> Iterator[Piece]:
+    """One document for each object of a list, or for the one object that a file holds; it is read in one piece."""
+    with opened(path) as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        yield Problem("larger than the option 'largest'")
+        return
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        if content.lstrip().startswith(b"["):
+            yield Problem("file is not valid JSON")
+        else:
+            yield from read_lines(path, largest)  # many call JSON Lines so
+        return
+    for number, row in enumerate(found if isinstance(found, list) else [found], start=1):
+        yield _row(row, number, path.name.partition(".")[0])
 
 
 def _parsed(line: bytes, number: int, stem: str) -> Piece:

@@ -17,6 +17,13 @@ from preceptor.data.reading.raw import Piece, Problem, Raw
 
 CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 PAGES = ("text/html", "application/xhtml+xml")
+# What a problem may name, so that an archive of invented kinds and types cannot make a phrase, and a row of the report,
+# for each of its records: the record types of ISO 28500, and what crawls are full of.
+KINDS = ("warcinfo", "response", "resource", "request", "metadata", "revisit", "conversion", "continuation")
+TYPES = ("application/http", "application/javascript", "application/json", "application/octet-stream",
+         "application/pdf", "application/rss+xml", "application/xml", "application/zip", "audio/mpeg", "image/gif",
+         "image/jpeg", "image/png", "image/svg+xml", "image/webp", "text/css", "text/javascript", "text/plain",
+         "text/xml", "video/mp4")
 
 
 def read_warc(path: Path, largest: int) -> Iterator[Piece]:
@@ -58,8 +65,7 @@ def _piece(record: Any, largest: int) -> Piece:
     wanted = (kind == "conversion" or (kind == "metadata" and content_type.startswith("application/json"))
               or (kind in ("response", "resource") and is_page and status == "200"))
     if not wanted:
-        other = status if kind == "response" and status != "200" else content_type.partition(";")[0] or "no type"
-        return Problem(f"no page: {kind} record" + (f", {other}" if kind in ("response", "resource") else ""), url)
+        return Problem(_no_page(kind, content_type.partition(";")[0].strip().lower(), status), url)
     content = record.content_stream().read(largest + 1)
     if len(content) > largest:
         return Problem("larger than the option 'largest'", url)
@@ -79,6 +85,17 @@ def _piece(record: Any, largest: int) -> Piece:
 def _host(url: str) -> str | None:
     found = re.match(r"\w+://([^/:?#]+)", url)
     return found[1] if found else None
+
+
+def _no_page(kind: str | None, content_type: str, status: str | None) -> str:
+    """The phrase for a record that holds no page; what the archive invented is not repeated."""
+    if kind not in ("response", "resource"):
+        return f"no page: {kind if kind in KINDS else 'unknown'} record"
+    if kind == "response" and status != "200":
+        known = status is not None and re.fullmatch("[1-5][0-9][0-9]", status)
+        return f"no page: response record, {status if known else 'no status'}"
+    other = content_type if content_type in TYPES else "another type" if content_type else "no type"
+    return f"no page: {kind} record, {other}"
 
 
 def _head(content: bytes, name: str, url: str) -> Piece | None:

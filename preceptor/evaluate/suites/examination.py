@@ -117,6 +117,9 @@ def _kept(examination: Examination, task: Task, model: Examinee, asked: Sequence
             scored = SCORERS[task.scorer](task, arm, model, examination.judges, examination.options.seed)
         if model.cut > before:
             scored.notes.append(f"{model.cut - before} texts were longer than the context and lost their beginning")
+        if scored.said is not None and model.longest(task.max_tokens) < task.max_tokens:
+            scored.notes.append(f"answers end after {model.longest(task.max_tokens)} tokens in place of "
+                                f"{task.max_tokens}: the context has no room for more")
         found.append(_arm_figures(task, arm, scored))
     write_json(path, {"identity": identity, "arms": found})
     return found
@@ -153,8 +156,8 @@ def _enter(results: dict[str, Any], task: Task, model: str, found: Sequence[dict
         for group, metrics in arm["by"].items():
             for name, figure in metrics.items():
                 place.setdefault(f"{name} / {group}", {})[model] = figure
-        for note in arm["notes"]:
-            results["notes"].append(f"{model}, {task.name}: {note}")
+        where = f"{model}, {task.name}" + (f", {arm['name']}" if arm["name"] else "")
+        results["notes"] += [f"{where}: {note}" for note in arm["notes"]]
         if arm["examples_short"]:
             results["notes"].append(f"{model}, {task.name}: {arm['examples_short']} items have fewer examples than "
                                     f"{arm['name']} says")

@@ -49,6 +49,10 @@ class Examinee(Protocol):
         """Whether a prompt leaves room for so many tokens."""
         ...
 
+    def longest(self, wanted: int) -> int:
+        """Tokens that an answer may have where a task wants so many."""
+        ...
+
 
 class LocalExaminee:
     """A model folder. `form` is "chat" (the prompt is a user's message), or "plain" (the model goes on with it).
@@ -86,6 +90,10 @@ class LocalExaminee:
 
     def fits(self, text: str, room: int) -> bool:
         return len(encode_text(self.tokenizer, text)) + room + 8 <= self.length  # 8: what a chat template adds
+
+    def longest(self, wanted: int) -> int:
+        """As wanted; of a context that has no room for as many and a prompt, half."""
+        return wanted if wanted < self.length else self.length // 2
 
     def _plain_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Tokens of both, as lm-evaluation-harness splits them: spaces at the end of the context go over.
@@ -145,6 +153,9 @@ class ServerExaminee:
     def fits(self, text: str, room: int) -> bool:
         return True
 
+    def longest(self, wanted: int) -> int:
+        return wanted
+
 
 def windows(before: Sequence[int], after: Sequence[int], length: int) -> list[tuple[Sequence[int], Sequence[int]]]:
     """A text behind the one token `before` as pairs of context and continuation that take at most `length` positions.
@@ -199,11 +210,8 @@ def examinee(model: str, name: str, form: str, rows: int = ROWS) -> Any:
     """The examinee that a word of the command line names: a folder, or URL#MODEL.
 
     Raises:
-        UserError: there is no such folder, or the word is an address without a model.
+        UserError: there is no model in that folder, or the word is an address without a model.
     """
     if model.startswith(("http://", "https://")):
         return ServerExaminee(model)
-    if not Path(model).is_dir():
-        raise UserError(f"There is no model folder '{model}'.",
-                        "Give the folder of a run, a step or a model, or URL#MODEL of a server.")
     return LocalExaminee(Path(model), name, form, rows)

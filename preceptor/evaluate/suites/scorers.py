@@ -194,8 +194,9 @@ SCORERS: dict[str, Callable[[Task, Arm, Examinee, Judges, int], Scored]] = {
 
 def write(task: Task, arm: Arm, model: Examinee, seed: int) -> list[str]:
     """A greedy answer to each item of the arm."""
-    sampling = Sampling(temperature=0.0, max_tokens=task.max_tokens, stop=task.stop)
-    return model.write([asked(model, item, task.max_tokens) for item in arm.items], sampling, seed)
+    longest = model.longest(task.max_tokens)
+    sampling = Sampling(temperature=0.0, max_tokens=longest, stop=task.stop)
+    return model.write([asked(model, item, longest) for item in arm.items], sampling, seed)
 
 
 def asked(model: Examinee, item: Item, room: int) -> str:

@@ -146,6 +146,13 @@ def test_languages(text: str, language: str) -> None:
     assert foreign(*language_of(text), LanguageOptions(keep=(), least_score=0.0)) is None
 
 
+def test_chinese_without_line_breaks_is_no_single_word() -> None:
+    """The model calls this Greek where nothing stands between its marks and the next word."""
+    text = "蜜蜂在清晨的花园里嗡嗡作响。养蜂人每天早晨都来听它们唱歌，直到太阳升起。" * 20
+    language, score = language_of(text)
+    assert language == "zh" and score > 0.9
+
+
 def test_text_in_no_language_is_unsure() -> None:
     assert language_of("") == ("unknown", 0.0)
     assert _rule(foreign("en", 0.3, LanguageOptions())) == "language: unsure"

@@ -51,6 +51,20 @@ def test_the_well_formed_file_of_every_format_gives_its_text(malformed: ModuleTy
     assert problems == {"no page: request record": 2, "row has no text": 1}
 
 
+def test_a_json_file_holds_a_list_a_row_or_lines(tmp_path: Path) -> None:
+    """None of them is prose: read as text, a model would learn brackets."""
+    rows = [{"text": "The bees hum."}, {"no": "text"}, {"text": "蜜蜂", "id": "b"}]
+    (tmp_path / "list.json").write_text(json.dumps(rows, indent=1))
+    (tmp_path / "unnamed").write_text(json.dumps(rows))
+    (tmp_path / "one.json").write_text(json.dumps(rows[0], indent=1))
+    (tmp_path / "lines.json").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "cut.json").write_text(json.dumps(rows, indent=1)[:60])
+    texts, problems = _read(tmp_path)
+    assert texts == {"list.json": ["The bees hum.", "蜜蜂"], "unnamed": ["The bees hum.", "蜜蜂"],
+                     "lines.json": ["The bees hum.", "蜜蜂"], "one.json": ["The bees hum."], "cut.json": []}
+    assert problems == {"row has no text": 3, "file is not valid JSON": 1}
+
+
 def test_broken_archives_yield_what_can_be_read_and_say_what_cannot(public_data: Path) -> None:
     texts, problems = _read(public_data / "web/warc")
     one = [name for name, found in texts.items() if len(found) == 1 and "documentation examples" in found[0]
