@@ -22,7 +22,7 @@ from preceptor.data.pictures.captions import (
     box_in,
 )
 from preceptor.data.ranked import RankedPrompt, collate_ranked
-from preceptor.data.records import IMAGE, Conversation, Prompt, Response
+from preceptor.data.records import Conversation, Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder, evaluating
 from preceptor.models.attention import block_mask, shared_prompt_mask, shares_prefix
@@ -62,7 +62,7 @@ class Conversing(System):
     def drawing(self, text: str) -> list[int]:
         """The tokens of a request for a picture and of what an answer begins with, up to the picture's mark."""
         prompt = Prompt("", [{"role": "user", "content": asked_to_draw(text)}])
-        answer = encode_answer(self.tokenizer, prompt, IMAGE)
+        answer = encode_answer(self.tokenizer, prompt, [{"type": "image_url", "image_url": {"url": ""}}])
         return encode_prompt(self.tokenizer, prompt) + answer[:answer.index(self.mark) + 1]
 
     def caption(self, images: Tensor, language: str = "en") -> list[str]:
