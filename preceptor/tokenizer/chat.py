@@ -100,8 +100,9 @@ def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int,
     return [*head, *rest[firsts[min(place, len(firsts) - 1)]:]], place < len(firsts)
 
 
-def encode_answer(tokenizer: Any, prompt: Prompt, text: str) -> list[int]:
-    """The tokens that the model would have written had it given this answer to the prompt, end of text included."""
+def encode_answer(tokenizer: Any, prompt: Prompt, text: str | list[dict[str, Any]]) -> list[int]:
+    """The tokens that the model would have written had it given this answer to the prompt, end of text included; of
+    content parts, a picture is its mark."""
     before = _render(tokenizer, prompt.messages, waiting=True)
     after = _render(tokenizer, [*prompt.messages, {"role": "assistant", "content": text}], waiting=False)
     if not after.startswith(before):

@@ -61,10 +61,9 @@ class Conversing(System):
 
     def drawing(self, text: str) -> list[int]:
         """The tokens of a request for a picture and of what an answer begins with, up to the picture's mark."""
-        drawn = [{"type": "image_url", "image_url": {"url": ""}}]  # a text that spells the mark would be its letters
-        tokens = encode_conversation(self.tokenizer, Conversation("", [
-            {"role": "user", "content": asked_to_draw(text)}, {"role": "assistant", "content": drawn}])).tokens
-        return tokens[:tokens.index(self.mark) + 1]
+        prompt = Prompt("", [{"role": "user", "content": asked_to_draw(text)}])
+        answer = encode_answer(self.tokenizer, prompt, [{"type": "image_url", "image_url": {"url": ""}}])
+        return encode_prompt(self.tokenizer, prompt) + answer[:answer.index(self.mark) + 1]
 
     def caption(self, images: Tensor, language: str = "en") -> list[str]:
         """A description of each picture in a language."""

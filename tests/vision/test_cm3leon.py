@@ -97,6 +97,14 @@ def test_what_stands_beside_a_text_is_read_before_its_picture_is_drawn(book: Boo
         system.draw(["a red hat"], beside=(pictures[:1], ["a hat " * 80]))
 
 
+def test_a_caption_that_spells_a_break_is_refused(book: Book) -> None:
+    system = small("cm3leon", book)
+    for use in (lambda text: system.conversation(caption_record("a", "p", text)), system.document,
+                lambda text: system.score(pictures_of(system, 1), [text])):
+        with pytest.raises(UserError, match="spells the special token"):
+            use("a <|image|> of a hat")
+
+
 def test_guidance_leaves_what_is_shut_and_goes_away_from_what_is_drawn_anyway() -> None:
     with_text = torch.tensor([[1.0, 2.0, -torch.inf]])
     found = guided_logits(with_text, torch.tensor([[0.5, 3.0, -torch.inf]]), 3.0)

@@ -23,6 +23,7 @@ from preceptor.losses.diffusion import guided
 from preceptor.losses.likelihood import cross_entropy_sum
 from preceptor.models.causal import build_llama
 from preceptor.models.vision.splice import spread
+from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_conversation, encode_text
 from preceptor.tokenizer.special import mask_token
 from preceptor.vision.generative import Guide
@@ -70,8 +71,21 @@ class Cm3Leon(Mixed):
         return spread(example, self.mark, 1 + self.places)
 
     def document(self, caption: str) -> list[int]:
-        """A caption and the mark of its picture."""
-        return [*encode_text(self.tokenizer, caption), self.mark]
+        """A caption and the mark of its picture; errors as of `plain`."""
+        return [*self.plain(caption), self.mark]
+
+    def plain(self, text: str) -> list[int]:
+        """The tokens of a text.
+
+        Raises:
+            UserError: it spells a special token, which would break the document.
+        """
+        tokens = encode_text(self.tokenizer, text)
+        if spelled := self.breaks.intersection(tokens):
+            raise UserError(f"The caption '{text}' spells the special token "
+                            f"'{self.tokenizer.convert_ids_to_tokens(min(spelled))}'.",
+                            "Write it otherwise, or leave the record out.")
+        return tokens
 
     def losses(self, batch: Batch) -> Sums:
         logits_NV, targets_N = self.logits(self.cut(self.with_codes(batch)))
@@ -145,7 +159,7 @@ class Cm3Leon(Mixed):
         if self.options.instructed:
             return super().score(images, texts)
         with self.shown(self.on_device(images)) as entries:
-            answers = [[*encode_text(self.tokenizer, text), self.end] for text in texts]
+            answers = [[*self.plain(text), self.end] for text in texts]
             return self.likelihoods([self.infilling(picture) for picture in entries], answers)
 
 
