@@ -32,7 +32,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subset", choices=("core", "all"), default="core", help="core: under 20 minutes on two cores")
     parser.add_argument("--claim", action="append", default=[], metavar="NUMBER", help="only these, such as 25a")
-    parser.add_argument("--seeds", type=int, default=3, choices=range(3, 6), help="seeds of each experiment (3)")
+    parser.add_argument("--seeds", type=int, choices=range(3, 6), help="seeds of each experiment (5; 3 of those that "
+                        "train language models)")
     parser.add_argument("--quick", action="store_true", help="only claims that train no language model")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--write", action="store_true", help="write docs/claims.md from the results, and end")
@@ -44,7 +45,7 @@ def main() -> int:
     for claim in chosen(options.subset, options.claim, options.quick):
         started, worked = time.monotonic(), time.process_time()
         try:
-            found[claim.name] = measured(claim, options.seeds)
+            found[claim.name] = measured(claim, options.seeds or (3 if claim.trains else 5))
         except UserError as error:
             print(f"{claim.name}: {error.cause} {error.cure}", file=sys.stderr, flush=True)
             continue
@@ -90,8 +91,8 @@ The effect is oriented so that above 0 is as claimed (as corrected, where a corr
 interval: Student's over seeds, or, of real data (seeds 0), the bootstrap over prompts. **Confirmed**: it is above 0.
 **Refuted**: it is below 0, at this size. **Depends on scale**: nothing can be seen at this size and number of seeds;
 that is no evidence against the claim. **Not testable here**: this machine cannot. **Not tested yet**: it could, and no
-experiment with seeds is there. The models are tiny (the demo's have about 2 million weights, the others 0.15 million):
-a verdict is one on the claim at this size, never on the paper.
+experiment with seeds is there. The models are tiny (the demo's have about 2 million weights, the others 0.15 million or
+less), and some worlds are simulated: a verdict is one on the claim at this size and in that world, never on the paper.
 
 """
 
