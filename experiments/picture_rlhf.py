@@ -2,10 +2,11 @@
 
     python experiments/picture_rlhf.py --out FOLDER [--seeds 0,1,2] [--quick] [--json]
 
-Runs the recipe `picture_rlhf` once for each seed, and goes on with runs that are there. `right` is the share of test
-questions answered word by word, `blind` the same with the picture of another question; `reward` is how often the
-reward model, which learned from rankings, prefers the right one of two answers. Every figure is a mean over questions;
-with several seeds the last object has means over seeds with Student's intervals.
+Runs the recipe `picture_rlhf` with the first seed, and with each other one again from the step `compared` on, with the
+first one's album: the seeds are those of the alignment, from one start. What is there is not redone. `right` is the
+share of test questions answered word by word, `blind` the same with the picture of another question; `reward` is how
+often the reward model, which learned from rankings, prefers the right one of two answers. Every figure is a mean over
+questions; with several seeds `over_seeds` has means over them with Student's intervals.
 """
 
 import argparse
@@ -24,22 +25,29 @@ from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder
 from preceptor.metrics.intervals import interval_over_seeds, wilson
 from preceptor.models.causal import load_causal, model_folder
-from preceptor.recipe.load import load_recipe
+from preceptor.recipe.load import Recipe, load_recipe
 from preceptor.recipe.runner import run_recipe
 from preceptor.run.files import read_json, write_json
 from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.vision.examine import elsewhere
 
-POLICIES = ("album", "ppo", "grpo")
+POLICIES = ("album", "by_rankings", "by_answers")
 QUICK = ["book.train_scenes=120", "book.valid_scenes=20", "book.test_scenes=20", "base.steps=60", "tower.steps=10",
-         "minigpt_v2.steps=40", "compared.prompts=60", "ppo.iterations=2", "grpo.iterations=2"]
+         "minigpt_v2.steps=40", "compared.prompts=60", "by_rankings.iterations=2",
+         "by_answers.iterations=2"]
 
 
 def main() -> None:
     options = parsed()
     found: dict[str, dict[str, Any]] = {}
-    for seed in options.seeds.split(","):
-        found[seed] = measured(options.out / f"seed-{seed}", int(seed), options.quick)
+    first, *others = options.seeds.split(",")
+    for seed in (first, *others):
+        folder = options.out / f"seed-{seed}"
+        steps = recipe(options, int(seed), None if seed == first else options.out / f"seed-{first}")
+        run_recipe(steps, folder)
+        found[seed] = measured(folder, options.out / f"seed-{first}", int(seed))
+        spent = read_json(folder / "run.json")["steps"]
+        found[seed]["minutes"] = sum(spent[step.name]["core_seconds"] for step in steps.steps) / 60
         print(f"seed {seed}  " + "  ".join(f"{name} {figure:.3f}" for name, figure in plain(found[seed]).items()),
               flush=True)
     seeds = [plain(one) for one in found.values()]
@@ -60,15 +68,27 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measured(folder: Path, seed: int, quick: bool) -> dict[str, Any]:
-    """Run the recipe and ask each policy the test questions, seen and blind."""
-    run_recipe(load_recipe("picture_rlhf", sets=[f"seed={seed}", *(QUICK if quick else [])]), folder)
-    asked = read_jsonl(folder_of(folder, "album") / "demonstrations.test.jsonl", Conversation)
-    found: dict[str, Any] = {name: answered(model_folder(folder_of(folder, name)), asked, seed) for name in POLICIES}
+def recipe(options: argparse.Namespace, seed: int, start: Path | None) -> Recipe:
+    """The whole recipe, or its last steps with the album and the known answers of the run in `start`."""
+    whole = load_recipe("picture_rlhf", sets=[f"seed={seed}", *(QUICK if options.quick else [])])
+    if start is None:
+        return whole
+    there = {name: str(folder_of(start, name)) for name in ("album", "known")}
+    names = [step.name for step in whole.steps]
+    steps = [replace(step, needs={key: "/".join([there.get(name, name), *rest]) for key, source in step.needs.items()
+                                  for name, *rest in [source.split("/")]})
+             for step in whole.steps[names.index("compared"):]]
+    return replace(whole, steps=tuple(steps))
+
+
+def measured(folder: Path, start: Path, seed: int) -> dict[str, Any]:
+    """Ask each policy of a run the test questions, seen and blind."""
+    asked = read_jsonl(folder_of(start, "album") / "demonstrations.test.jsonl", Conversation)
+    places = {name: folder_of(start if name == "album" else folder, name) for name in POLICIES}
+    found: dict[str, Any] = {name: answered(model_folder(place), asked, seed) for name, place in places.items()}
     results = read_json(folder_of(folder, "reward") / "results.json")
     [found["reward"]] = results["reward_accuracy"].values()
-    steps = read_json(folder / "run.json")["steps"].values()
-    return found | {"minutes": sum(step["core_seconds"] for step in steps) / 60}
+    return found
 
 
 @torch.no_grad()

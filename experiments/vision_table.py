@@ -6,6 +6,7 @@
     word_order    Winoground's text score on pictures and their mirror images (1/4 by chance)
     questions     of rows that answer: share of answers that are the very text; `questions_blind`, and the ends of the
                   intervals; `boxes`, `boxes_blind`: boxes that share more than half of their area with the true one
+    psnr, used    of image tokenizers: decibel of what comes back, and the share of the codes that occur; `psnr_blind`
     cider         of rows that write captions: CIDEr-D, `cider_blind`
     zero_shot     with --pack FOLDER: top-1 on the emoji of a vendor never seen, of concepts seen (docs/vision.md)
     minutes       of one core, everything that the row is trained from included; `minutes_own` without what others share
@@ -34,10 +35,12 @@ from preceptor.recipe.runner import run_recipe
 from preceptor.run.errors import UserError
 from preceptor.run.files import hash_value, read_json, write_json, write_text
 from preceptor.run.log import read_log
+from preceptor.vision.keep import system_class
 
 BOOK = "frozen"  # the recipe whose picture book the rows without pictures of their own read
 SMALL = {"width": 96, "layers": 3, "text_length": 24, "rows": 64, "learning_rate": 1e-3, "augment": 0.0, "steps": 600}
 SEEN = {False: "test", True: "vendor"}  # the split that is scored, without and with the emoji
+CODES = {"rows": 16, "steps": 150}  # of image tokenizers
 LIMIT = 400  # pictures of the split that are scored, at most
 QUICK = {"picture_book": {"train_scenes": 200, "valid_scenes": 20, "test_scenes": 40, "heldout_scenes": 20},
          "vision": {"steps": 3}, "pretrain": {"steps": 3}, "see": {"limit": 10}}
@@ -78,17 +81,14 @@ def parsed() -> argparse.Namespace:
 
 
 def rows() -> dict[str, tuple[Recipe, str]]:
-    """Of each system that a shipped recipe looks at that recipe, and the name of the step that does it.
-
-    A recipe that reads emoji is left out: its system has a recipe for any pictures as well.
-    """
+    """Of each system that a shipped recipe looks at the first such recipe, and the name of the step that does it."""
     found = {}
     for name in shipped():
         recipe = load_recipe(name, to_run=False)
         steps = {step.name: step for step in recipe.steps}
-        if all(step.stage != "emoji" for step in recipe.steps):
-            found |= {steps[step.needs["model"]].options.system: (recipe, step.name)
-                      for step in recipe.steps if step.stage == "see"}
+        for step in recipe.steps:
+            if step.stage == "see":
+                found.setdefault(steps[step.needs["model"]].options.system, (recipe, step.name))
     return found
 
 
@@ -99,10 +99,13 @@ def steps_of(recipe: Recipe, last: str, options: argparse.Namespace) -> Steps:
                          "options": plain(step.options)} for step in recipe.steps}
     looks, pictures = steps[last], steps[steps[last]["needs"]["pictures"]]
     if not pictures["needs"]:
-        steps[looks["needs"]["model"]]["options"] |= SMALL
-        book = next(step for step in load_recipe(BOOK).steps if step.stage == "picture_book")
-        pictures |= {"needs": {"pictures": "book"}, "options": pictures["options"] | {"size": book.options.size}}
-        steps["book"] = {"name": "book", "stage": book.stage, "needs": {}, "options": plain(book.options)}
+        for step in steps.values():
+            if step["stage"] == "vision":
+                codes = system_class(step["options"]["system"]).reads == "pictures"
+                step["options"] |= CODES if codes else SMALL
+        drawn = {step.stage: step.options for step in load_recipe(BOOK).steps[:2]}
+        pictures |= {"stage": "pictures", "needs": {"pictures": "book"}, "options": plain(drawn["pictures"])}
+        steps["book"] = {"name": "book", "stage": "picture_book", "needs": {}, "options": plain(drawn["picture_book"])}
         if options.pack:
             pictures |= {"stage": "emoji", "needs": {"pack": str(options.pack)}, "options": {}}
             steps[looks["needs"]["model"]]["options"] |= {"patch": 4}  # of 32 pixels, not 48
@@ -151,8 +154,12 @@ def row(out: Path, recipe: Recipe, last: str, options: argparse.Namespace, wante
 
 def figures(languages: dict[str, Any]) -> dict[str, float]:
     """What `scores.json` has of a split of the picture book, for the table."""
-    measures = {"score_auc": languages["en"]["retrieval"]}
-    measures["score_auc"] = {way: found["score_auc"] for way, found in measures["score_auc"].items()}
+    if "en" not in languages:
+        kept = languages["reconstruction"]
+        return {"psnr": kept["seen"]["psnr"]["mean"], "psnr_low": kept["seen"]["psnr"]["low"],
+                "psnr_blind": kept["blind"]["psnr"]["mean"], "psnr_blind_high": kept["blind"]["psnr"]["high"],
+                "used": kept["used"]}
+    measures = {"score_auc": {way: found["score_auc"] for way, found in languages["en"]["retrieval"].items()}}
     asked = {**languages["en"].get("questions", {}), **languages["en"].get("ground", {})}
     measures |= {name: asked[of] for name, of in (("questions", "written"), ("boxes", "iou50")) if of in asked}
     if "captions" in languages["en"]:

@@ -121,4 +121,14 @@ def _serve(store: Store, place: str, options: argparse.Namespace) -> None:
                         "Run it as far as its comparisons, or give answers with --answers FILE.")
     hosts = ("*",) if options.host not in LOCAL else WebOptions.hosts
     web = WebOptions(policy=options.policy, axes=options.axes, hosts=hosts)
-    serve(store, place, web, options.host, options.port, options.run, browse=not options.no_browser)
+    if options.pictures and not options.pictures.is_dir():
+        raise UserError(f"There is no folder '{options.pictures}'.", "Give the one in which the pictures are.")
+    serve(store, place, web, options.host, options.port, options.run, browse=not options.no_browser,
+          pictures=options.pictures or _picture_book(options.run))
+
+
+def _picture_book(run: Path) -> Path | None:
+    """The folder in which the run drew the pictures that its prompts name, if it did."""
+    from preceptor.run.manifest import read_manifest
+    steps = read_manifest(run)["steps"].values()
+    return next((run / step["folder"] for step in steps if step["stage"] == "picture_book"), None)

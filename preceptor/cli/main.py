@@ -207,6 +207,7 @@ def _add_label(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--add", type=Path, metavar="FILE", help="add rankings from a JSONL or Parquet file, and end")
     label.add_argument("--gold", type=Path, metavar="FILE", help="add rankings held to be right as gold, and end")
     label.add_argument("--trials", type=Path, metavar="FILE", help="add prompts to which candidates write, and end")
+    label.add_argument("--pictures", type=Path, metavar="FOLDER", help="where the pictures are that prompts name")
     label.add_argument("--ask", action="append", default=[], metavar="MODEL",
                        help="have a step, folder or server (URL#MODEL) answer --prompts, add the answers, and end")
     label.add_argument("--prompts", type=Path, metavar="FILE", help="of --ask: prompts (.jsonl)")

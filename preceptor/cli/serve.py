@@ -2,13 +2,15 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from preceptor.cli.policies import policies
 from preceptor.run.errors import UserError
 from preceptor.run.manifest import plain_name
+
+EVERYWHERE = ("0.0.0.0", "::", "")  # addresses that stand for all of a machine's
 
 
 def add_serve(commands: argparse._SubParsersAction) -> None:
@@ -20,6 +22,9 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--keys", type=Path, metavar="FILE",
                        help="API keys to let in, one a line (default: those in $PRECEPTOR_API_KEYS, by commas)")
     serve.add_argument("--requests-per-minute", type=int, default=600, metavar="N", help="of each key (600)")
+    serve.add_argument("--connections", type=int, default=512, metavar="N", help="open at a time, then 503 (512)")
+    serve.add_argument("--allow-host", action="append", default=[], metavar="NAME",
+                       help="another name under which the server is called, where there are no keys")
     serve.add_argument("--rows", type=int, default=64, metavar="N", help="answers of a model at a time (64)")
     serve.add_argument("--waiting", type=int, default=256, metavar="N", help="answers that may wait, then 429 (256)")
     serve.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of answers that do not say (256)")
@@ -34,11 +39,13 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     from preceptor.web.options import ServeOptions
     names = ("requests_per_minute", "rows", "waiting", "max_tokens", "timeout", "runtime")
-    options = ServeOptions(keys=keys_of(arguments.keys), **{name: getattr(arguments, name) for name in names})
-    for name, least in {"requests_per_minute": 1, "rows": 1, "waiting": 0, "max_tokens": 1, "timeout": 0}.items():
-        if not getattr(options, name) >= least:
-            raise UserError(f"Nothing can be served with --{name.replace('_', '-')} {getattr(options, name)}.",
-                            f"Give {least} or more.")
+    options = ServeOptions(keys=keys_of(arguments.keys), hosts=hosts_of(arguments.host, arguments.allow_host),
+                           **{name: getattr(arguments, name) for name in names})
+    least = {"connections": 1, "requests_per_minute": 1, "rows": 1, "waiting": 0, "max_tokens": 1, "timeout": 0}
+    for name, number in least.items():
+        if not getattr(arguments, name) >= number:
+            raise UserError(f"Nothing can be served with --{name.replace('_', '-')} {getattr(arguments, name)}.",
+                            f"Give {number} or more.")
     folders = folders_of(arguments.models)
     try:
         from preceptor.web.api import create_api
@@ -60,7 +67,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     if log is not None:
         print(f"What is asked and answered is kept in {public_place(arguments.feedback)}.", flush=True)
     try:
-        run(page, arguments.host, arguments.port, app.state.service.reload)
+        run(page, arguments.host, arguments.port, app.state.service.reload, arguments.connections)
     finally:
         if log is not None:
             log.close()
@@ -76,6 +83,13 @@ def _chat(api: Any, arguments: argparse.Namespace, folders: Mapping[str, Path]) 
     kept = f"preferences go into {public_place(place)}" if place else "give --feedback FILE to keep preferences"
     print(f"The chat page is at http://{arguments.host}:{arguments.port}/; {kept}.", flush=True)
     return beside(api, create_chat(api.state.service, Opinions(place, alone=arguments.host in LOCAL)))
+
+
+def hosts_of(address: str, more: Sequence[str]) -> tuple[str, ...]:
+    """The names under which the server may be called: that of its address, this machine's where it is reached under
+    every address that the machine has, and those that were given."""
+    from socket import gethostname
+    return (gethostname() if address in EVERYWHERE else address, *more)
 
 
 def folders_of(models: list[str]) -> dict[str, Path]:

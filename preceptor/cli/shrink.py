@@ -27,6 +27,7 @@ def shrink(options: argparse.Namespace) -> None:
     from preceptor.run.files import read_json, refuse_to_replace, replacing
     refuse_to_replace(options.to, SHIPPED)
     recipe = composed(options)
+    from preceptor.models.causal import model_folder
     from preceptor.recipe.runner import run_recipe
     from preceptor.report.page import build_report
     from preceptor.report.summary import write_summary
@@ -39,12 +40,25 @@ def shrink(options: argparse.Namespace) -> None:
     if "best" not in results:
         raise UserError(f"No candidate keeps the budget, and nothing is shipped: {broken(results)}.",
                         f"See {page}. Loosen the budget with --budget, or recover longer with --set recover.steps=N.")
-    best = options.out / steps[results["best"]]["folder"] / "model"
+    best = candidates(recipe, {name: options.out / step["folder"] for name, step in steps.items()})[results["best"]]
     with replacing(options.to) as temporary:
-        shutil.copytree(best, temporary)
+        shutil.copytree(model_folder(best), temporary)
         shipped = {"candidate": results["best"], **results["candidates"][results["best"]]}
         (temporary / SHIPPED).write_text(json.dumps(shipped, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(results) if options.json else f"Shipped: '{results['best']}' in {options.to}\nReport: {page}")
+
+
+def candidates(recipe: Recipe, folders: dict[str, Path]) -> dict[str, Path]:
+    """The folders of the models that the step `weigh` weighs, by the names that it gives them; `folders` are those of
+    the steps, and a candidate may also be a path."""
+    from preceptor.run.manifest import plain_name
+    found = {}
+    for key, source in recipe.steps[-1].needs.items():
+        if key.startswith("candidate_"):
+            step, _, rest = source.partition("/")
+            path = folders[step] / rest if step in folders else Path(source)
+            found[plain_name(path)] = path
+    return found
 
 
 def broken(results: dict[str, Any]) -> str:

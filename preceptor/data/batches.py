@@ -6,7 +6,7 @@ documents in each row. A row is the unit that is never split: a packed row of do
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import torch
@@ -22,6 +22,9 @@ class Batch:
     tensors: dict[str, Tensor]
     counts: list[int]
     documents: list[list[str]]
+    passes: int = 1
+    """Pieces in which it is learned from at least: where its rows do not need each other, and all at once would only
+    take memory."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -42,7 +45,7 @@ class Batch:
 
     def to(self, device: str) -> Self:
         """The same batch on a device."""
-        return Batch({name: tensor.to(device) for name, tensor in self.tensors.items()}, self.counts, self.documents)
+        return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
 class Batches(Protocol):

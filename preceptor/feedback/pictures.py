@@ -1,4 +1,6 @@
-"""Pictures of prompts go into the store with them: a path beside a file of prompts leads nowhere from a browser."""
+"""Pictures of prompts: those of a file of prompts go into the store with them, as a path beside that file leads nowhere
+from a browser; a record that is in the store already may name files in a folder that the pages show.
+"""
 
 import base64
 from dataclasses import replace
@@ -35,11 +37,21 @@ def _part(part: dict[str, Any], folder: Path, prompt: str) -> dict[str, Any]:
         raise UserError(f"A picture of the prompt '{prompt}' has no address.", 'Write "image_url": {"url": "..."}.')
     if ":" in url:
         return part
-    path = (folder / url).resolve()
-    if not path.is_relative_to(folder.resolve()) or path.suffix.lower() not in KINDS or not path.is_file():
+    path = inside(folder, url)
+    if path is None:
         raise UserError(f"The picture '{url}' of the prompt '{prompt}' is not in '{folder}'.",
                         f"Put it there, as {', '.join(KINDS)}, or write it into the prompt as a data: URL.")
     if path.stat().st_size > LARGEST:
         raise UserError(f"The picture '{url}' has more than {LARGEST >> 20} MB.", "Make it smaller.")
     held = base64.b64encode(path.read_bytes()).decode()
     return {**part, "image_url": {**image, "url": f"data:image/{KINDS[path.suffix.lower()]};base64,{held}"}}
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The picture that a name means in a folder; None where there is none, or the name or a link leads out of it."""
+    try:
+        path = (folder / name).resolve()
+        found = path.is_relative_to(folder.resolve()) and path.suffix.lower() in KINDS and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+    return path if found else None

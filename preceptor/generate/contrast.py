@@ -68,10 +68,15 @@ class Contrasted(nn.Module):
         return SimpleNamespace(logits=contrasted(expert, amateur, self.alpha, self.temperature))
 
 
-def contrasted(expert: Tensor, amateur: Tensor, alpha: float, temperature: float) -> Tensor:
-    """log p_expert - log p_amateur on the plausible tokens, -inf elsewhere; logits (..., V) of both."""
+def contrasted(expert: Tensor, amateur: Tensor, alpha: float, temperature: float = 1.0, rank: int = 1) -> Tensor:
+    """log p_expert - log p_amateur on the plausible tokens, -inf elsewhere; logits (..., V) of both.
+
+    Tokens are plausible that reach alpha of the probability of the token of that `rank`: with 1 the likeliest, as in
+    equation 2; with more, CD-K of Yu et al. 2023 (arXiv 2309.02591, section 2.4), which leaves more of them.
+    """
     log_probs = expert.float().log_softmax(-1)
-    plausible = log_probs >= log_probs.amax(-1, keepdim=True) + math.log(alpha)
+    least = log_probs.topk(min(rank, log_probs.shape[-1])).values[..., -1:]
+    plausible = log_probs >= least + math.log(alpha)
     scores = log_probs - (amateur.float() / temperature).log_softmax(-1)
     return scores.masked_fill(~plausible, -torch.inf)
 

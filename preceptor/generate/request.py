@@ -158,6 +158,8 @@ RANGES = {
     "0 or more, below 1": ("epsilon_cutoff", "eta_cutoff", "penalty_alpha"),
     "from -10 to 10": ("length_penalty",),
 }
+READING = ("repetition_penalty", "no_repeat_ngram_size", "dry_multiplier")
+"""The processors that look at the words of the prompt, too: a prompt that is not of words cannot have them."""
 COLDEST = 1e-5  # of temperatures other than 0: what divides by less may leave the numbers that there are
 _HOLDS = {"0 or more": lambda x: x >= 0, "1 or more": lambda x: x >= 1, "above 0": lambda x: x > 0,
           "above 0, at most 1": lambda x: 0 < x <= 1, "from 0 to 1": lambda x: 0 <= x <= 1,

@@ -34,9 +34,12 @@ def refuse_shards(step: Step) -> None:
 def shares(batch: Batch, micro_batches: int) -> Iterator[tuple[Batch, float]]:
     """This process's micro-batches, each with the weight of its loss: 1, or 0 for rows that only keep step.
 
+    They are as many as were asked for, or as the batch says, if that is more.
+
     Sharded blocks are gathered by all processes together, so each must make as many passes as the others; one that
     has no rows left repeats the first row, and its loss weighs nothing.
     """
+    micro_batches = max(micro_batches, batch.passes)
     if count() == 1:
         yield from ((micro, 1.0) for micro in batch.split(micro_batches))
         return

@@ -59,6 +59,16 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, ignore: int = IGNORE) -> t
     return nats, counted.sum()
 
 
+def z_loss_sum(logits: Tensor) -> Tensor:
+    """sum over positions of log² Z, Z = sum_v exp(logit_v): keeps logits from drifting, which a softmax does not see
+    (Chowdhery et al. 2022, arXiv 2204.02311, section 5; Chameleon Team 2024, arXiv 2405.09818, section 2.3).
+
+    Args:
+        logits: [N, V], of the positions that count.
+    """
+    return (_widened(logits).logsumexp(-1) ** 2).sum()
+
+
 def selected_log_probs(
     hidden: Tensor,
     weight: Tensor,

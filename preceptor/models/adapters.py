@@ -111,6 +111,17 @@ def ordinary_weights(model: nn.Module, sign: float = 1.0) -> dict[str, Tensor] |
     return weights
 
 
+def beside_adapter(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the same model without LoRA by the names that they have in it, with the adapter's own; those of a
+    model that has LoRA, too, as they are."""
+    layers = lora_layers(model)
+    if not layers or any(".base_layer." in name for name in weights):
+        return weights
+    named = {(f"{owner}.base_layer.{leaf}" if owner in layers else name): value for name, value in weights.items()
+             for owner, _, leaf in [name.rpartition(".")]}
+    return {name: value for name, value in model.state_dict().items() if "lora_" in name} | named
+
+
 def lora_layers(model: nn.Module) -> dict[str, Any]:
     """The linear maps that have an adapter inside, by name."""
     return {name: module for name, module in model.named_modules() if hasattr(module, "lora_A")}

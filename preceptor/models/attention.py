@@ -4,9 +4,18 @@ Legend: B rows, T positions, S positions of the encoder's row. Segment 0 is padd
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from preceptor.models.recomputation import recomputes
+
+SHORT = 256
+"""Positions of a row up to which plain products were measured to be faster than SDPA in bf16 on a CPU, whose backward
+is slow there (docs/performance.md). They keep a number for each pair of positions and head: rows of thousands of
+tokens, as a prompt with all its answers can be, filled 23 GiB."""
 
 KINDS = ("full_attention", "sliding_attention")
 Mask = Tensor | dict[str, Tensor]
@@ -94,3 +103,23 @@ def _formed(seen_BTT: Tensor, model: nn.Module) -> Tensor:
     if model.config._attn_implementation == "eager":
         return torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, torch.finfo(torch.float32).min)
     return seen
+
+
+@contextmanager
+def attention_for_rows(model: nn.Module, width: int) -> Iterator[None]:
+    """What a network computes inside here in bf16 on a CPU goes by plain products if its rows are short.
+
+    A block that is computed again in the backward pass (models/recomputation.py) would then go by another kind.
+    """
+    config = model.config
+    plain = (config._attn_implementation == "sdpa" and width <= SHORT and torch.is_autocast_enabled("cpu")
+             and torch.get_autocast_dtype("cpu") == torch.bfloat16 and model.device.type == "cpu"
+             and not recomputes(model))
+    if not plain:
+        yield
+        return
+    config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        config._attn_implementation = "sdpa"

@@ -12,7 +12,7 @@ from preceptor.data.batches import Batch
 from preceptor.models.adapter_folder import FOLDER, adapter_base, attach_adapter, head_weights, write_adapter
 from preceptor.models.adapters import carries_adapter, ordinary_weights
 from preceptor.models.apart import run_apart
-from preceptor.models.attention import Mask, block_mask, packs, shares_prefix
+from preceptor.models.attention import SHORT, Mask, attention_for_rows, block_mask, packs, shares_prefix
 from preceptor.models.options import ArchitectureOptions
 from preceptor.models.shards import whole
 from preceptor.models.soft_prompt import mask_behind, positions_behind, prompt_vectors, read_behind
@@ -27,15 +27,10 @@ BEHIND_PADDING = ("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta
 """Families whose positions begin behind the padding token's number."""
 
 
-SHORT = 256
-"""Positions up to which plain attention was measured to be faster in bf16 on a CPU (docs/performance.md)."""
-
-
 def attention_kind(config: Any) -> str:
-    """SDPA; in bf16 on a CPU, where its backward is slow, plain products for networks of at most `SHORT` positions.
+    """SDPA; where bf16 is fast on a CPU, plain products for networks of at most `SHORT` positions.
 
-    Plain products keep a number for each pair of positions and head: rows of thousands of tokens, as a prompt with all
-    its answers can be, filled 23 GiB.
+    Networks of more take them for short rows alone (`attention_for_rows`).
     """
     plain = has_bfloat16() and not torch.cuda.is_available() and configured_length(config) <= SHORT
     return "eager" if plain else "sdpa"
@@ -116,11 +111,12 @@ def load_network(kind: Any, source: Path | str, change: Callable[[Any], Any] | N
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     model.drawn = frozenset(report["missing_keys"]) - frozenset(head_weights(source) if base else ())
-    attach_album(model, source)
     if base:
         attach_adapter(model, source)
         model.config._name_or_path = base  # what is saved names the base, not this folder
-    return model.to(device())
+    model = model.to(device())
+    attach_album(model, source)
+    return model
 
 
 def without_dropout(config: Any) -> Any:
@@ -164,8 +160,9 @@ def hidden_states(model: nn.Module, batch: Batch, mask: Callable[[Tensor, nn.Mod
         known = batch.tensors.get("lower_states")
         trunk, inputs = ((trunk, {"input_ids": batch["tokens"]}) if known is None else
                          (upper_trunk(model), {"inputs_embeds": known}))
-        return trunk(**inputs, **positions, use_cache=False,
-                     attention_mask=mask(batch["segments"], model)).last_hidden_state
+        with attention_for_rows(model, batch["segments"].shape[1]):
+            return trunk(**inputs, **positions, use_cache=False,
+                         attention_mask=mask(batch["segments"], model)).last_hidden_state
     if mask is not block_mask:
         raise UserError(f"A '{model.config.model_type}' network cannot hold one prompt with several answers in a row"
                         f"{' behind a soft prompt' if vectors_PD is not None else ''}.",

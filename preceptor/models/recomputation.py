@@ -41,3 +41,9 @@ def _again(forward: Any, *inputs: Any, **named: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*inputs, **named)
     return checkpoint(forward, *inputs, use_reentrant=False, **named)
+
+
+def recomputes(model: nn.Module) -> bool:
+    """Whether what the blocks of `model` compute now will be computed again in the backward pass."""
+    blocks = (module for module in model.modules() if isinstance(module, GradientCheckpointingLayer))
+    return any("forward" in vars(block) for block in blocks)

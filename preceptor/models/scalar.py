@@ -44,13 +44,14 @@ def scalar_from_causal(source: Path | str, seed: int = 0) -> nn.Module:
                         "Start the reward model from another family.") from None
     _check_linear_head(model, source)
     model.base_model.load_state_dict(causal.base_model.state_dict())
-    if (vectors_KD := album_vectors(causal)) is not None:
-        give_album(model, vectors_KD)
     width = model.score.in_features
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         model.score.weight.copy_(torch.randn(1, width, generator=generator) * (width + 1) ** -0.5)
-    return model.to(device())
+    model = model.to(device())
+    if (vectors_KD := album_vectors(causal)) is not None:
+        give_album(model, vectors_KD)
+    return model
 
 
 def start_scalar(source: Path | str, seed: int = 0) -> nn.Module:

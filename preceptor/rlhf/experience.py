@@ -10,6 +10,7 @@ from there, and every token of the answer, the end of text included, is an actio
     target     -    a0   a1   a2   end        action a1: old log-probability, value, advantage, return at position 2
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
@@ -24,6 +25,10 @@ from preceptor.losses.advantages import kl_penalised_rewards
 from preceptor.losses.divergence import k1, k2, k3
 from preceptor.losses.policy import token_weights
 from preceptor.rlhf.options import OnlineOptions
+
+PASS = 2048
+"""Positions that go through a network at once: more of them are no faster, but the backward pass holds them all; with a
+third of them a step took a sixth longer (docs/performance.md)."""
 
 
 class Algorithm(Protocol):
@@ -65,12 +70,16 @@ class Episodes:
     def packed(self, chosen: Sequence[int]) -> tuple[Batch, list[int]]:
         """The chosen episodes in packed rows as wide as the longest of them, and the order in which they stand there.
 
-        Wider rows are filled no better, and attention is paid on the square of a row.
+        Wider rows are filled no better, and attention is paid on the square of a row. The longest come first, so that
+        the short ones fill what they leave.
         """
+        chosen = sorted(chosen, key=lambda episode: len(self.prompts[episode]) + len(self.answers[episode]),
+                        reverse=True)
         documents = [self._document(episode) for episode in chosen]
         lengths = [len(document.tokens) for document in documents]
         rows = pack(lengths, max(lengths))
         batch = collate([[documents[item] for item in row] for row in rows], self.pad)
+        batch = replace(batch, passes=math.ceil(batch["tokens"].numel() / PASS))
         order = [chosen[item] for row in rows for item in row]
         if self.lower_states is not None:
             batch.tensors["lower_states"] = _scattered(
@@ -89,7 +98,7 @@ class Episodes:
         They are a function of the tokens and of weights that never change, so a checkpoint need not hold them.
         """
         batch, order = self.packed(range(len(self.ids)))
-        states = dealt(list(batch.split(parts)),
+        states = dealt(list(batch.split(max(parts, batch.passes))),
                        lambda some: [function(part).float().cpu()[part["segments"] > 0] for part in some])
         flat = torch.cat(states)
         lengths = [len(self.prompts[episode]) + len(self.answers[episode]) - 1 for episode in order]
@@ -98,9 +107,10 @@ class Episodes:
 
     @torch.no_grad()
     def measure(self, function: Callable[[Batch], Tensor], parts: int) -> Tensor:
-        """[B, T]: what `function` reads off packed rows ([N] for its part of them), in `parts` forward passes."""
+        """[B, T]: what `function` reads off packed rows ([N] for its part of them), in `parts` passes or more."""
         batch, order = self.packed(range(len(self.ids)))
-        flat = torch.cat(dealt(list(batch.split(parts)), lambda some: [function(part).float().cpu() for part in some]))
+        flat = torch.cat(dealt(list(batch.split(max(parts, batch.passes))),
+                               lambda some: [function(part).float().cpu() for part in some]))
         table, mask = torch.zeros(self.mask.shape), self.mask
         in_order = torch.zeros(mask.shape)
         in_order[mask[order]] = flat

@@ -2,20 +2,27 @@
 
 Each answer is tokenised apart from what stands before it, so that the tokens that a loss counts are exactly those that
 the model will have to write after the same prompt, end of text included.
+
+Only the template writes special tokens. A message that spells one ("<|assistant|>") is read as the letters that it is:
+else whoever sends a text could begin a turn in another's name, or end an answer.
 """
 
+import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from preceptor.data.batches import IGNORE, Example
-from preceptor.data.records import IMAGE, Conversation, Document, Prompt, content_text, image_urls
+from preceptor.data.records import IMAGE, Conversation, Document, Prompt, image_urls
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.album import read_album
 
 END, PAD = "<|end|>", "<|pad|>"  # never the same token: a masked pad must not mask the end of an answer
 SPECIALS = (END, PAD, "<|system|>", "<|user|>", "<|assistant|>")
+CUT = "\ufdd0"  # where text is tokenised in two parts: a character that Unicode leaves to programs, and no text holds
 
 TEMPLATE = ("{% for message in messages %}{{ '<|' + message['role'] + '|> ' + message['content'] }}"
             "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
@@ -70,21 +77,24 @@ def encode_document(tokenizer: Any, document: Document) -> Example:
 
 def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """The tokens of a prompt, up to where the assistant begins to write."""
-    tokens = encode_text(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
+    tokens = _encode(tokenizer, _render(tokenizer, prompt.messages, waiting=True))
     return _with_pictures(tokenizer, tokens, iter(image_urls(prompt.messages)))
 
 
-def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int) -> tuple[list[dict[str, Any]], bool]:
+def fitting(messages: Sequence[dict[str, Any]], tokenizer: Any, room: int,
+            tokens: Callable[[Prompt], list[int]] | None = None) -> tuple[list[dict[str, Any]], bool]:
     """The conversation without as many of its first questions, each with its answer, as `room` tokens cannot hold.
 
-    A system message in front and the last question always stay; the second value says whether they fit, too.
+    A system message in front and the last question always stay; the second value says whether they fit, too. `tokens`
+    gives the tokens of a prompt where they are not the tokenizer's alone, as of one with pictures.
     """
     head = [message for message in messages[:1] if message["role"] == "system"]
     rest = list(messages[len(head):])
     firsts = range(0, max(1, len(rest)), 2)
 
     def fits(first: int) -> bool:
-        return len(encode_prompt(tokenizer, Prompt(id="chat", messages=[*head, *rest[first:]]))) <= room
+        prompt = Prompt(id="chat", messages=[*head, *rest[first:]])
+        return len(tokens(prompt) if tokens else encode_prompt(tokenizer, prompt)) <= room
     # Most conversations fit whole; of a long one each look costs as much as the conversation is long.
     place = 0 if fits(0) else bisect_left(firsts, True, lo=1, key=fits)
     return [*head, *rest[firsts[min(place, len(firsts) - 1)]:]], place < len(firsts)
@@ -119,7 +129,7 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
         if not before.startswith(done) or not after.startswith(before):
             raise UserError(f"The chat template rewrites earlier messages of conversation '{conversation.id}'.",
                             "Use a template that only appends.")
-        given = _with_pictures(tokenizer, encode_text(tokenizer, before[len(done):]), pictures)
+        given = _with_pictures(tokenizer, _encode(tokenizer, before[len(done):]), pictures)
         answer = _answer_tokens(tokenizer, after[len(before):])
         tokens += given + answer
         counted += [False] * len(given) + [True] * len(answer)
@@ -133,8 +143,8 @@ def encode_conversation(tokenizer: Any, conversation: Conversation) -> Example:
 
 
 def _refuse_unclear(tokenizer: Any, conversation: Conversation) -> None:
-    """Text that spells a special token becomes that token: it would end an answer early, or begin one in a question.
-    An answer to nothing has no prompt, which templates need."""
+    """Text that spells a special token was mostly put through a template before, and is no text to learn as letters. An
+    answer to nothing has no prompt, which templates need."""
     if conversation.messages[0]["role"] == "assistant":
         raise UserError(f"Conversation '{conversation.id}' begins with the assistant.",
                         "Put the message that it answers in front, or leave its first message out.")
@@ -150,10 +160,15 @@ def _refuse_unclear(tokenizer: Any, conversation: Conversation) -> None:
 
 def _answer_tokens(tokenizer: Any, text: str) -> list[int]:
     """An answer's tokens up to its end-of-text token; what a template writes behind that is never the model's."""
-    tokens = encode_text(tokenizer, text)
+    tokens = _encode(tokenizer, text)
     if tokenizer.eos_token_id in tokens:
         return tokens[:tokens.index(tokenizer.eos_token_id) + 1]
     return [*tokens, tokenizer.eos_token_id]
+
+
+def _encode(tokenizer: Any, rendered: str) -> list[int]:
+    """The tokens of what `_render` gave: its special tokens are the template's own."""
+    return [token for part in rendered.split(CUT) for token in encode_text(tokenizer, part)]
 
 
 def _with_pictures(tokenizer: Any, tokens: list[int], pictures: Iterator[str]) -> list[int]:
@@ -163,6 +178,30 @@ def _with_pictures(tokenizer: Any, tokens: list[int], pictures: Iterator[str]) -
 
 
 def _render(tokenizer: Any, messages: list[dict[str, Any]], *, waiting: bool) -> str:
-    """The messages by the chat template; a picture is its mark among the text."""
-    messages = [message | {"content": content_text(message["content"])} for message in messages]
+    """The messages by the chat template; a picture is its mark among the text, and special tokens in texts are cut."""
+    specials = tuple(sorted({*tokenizer.all_special_tokens, *(
+        one.content for one in tokenizer.added_tokens_decoder.values() if one.special)} - {""}))
+    messages = [message | {"content": _content(message["content"], specials)} for message in messages]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=waiting)
+
+
+def _content(content: str | list[dict[str, Any]], specials: tuple[str, ...]) -> str:
+    """The texts of a message with `CUT` in every special token that they spell, together as well as each, and `IMAGE`
+    for each picture."""
+    if isinstance(content, str):
+        return _cut(content, specials)
+    runs = groupby(content, lambda part: part.get("type") == "text")
+    return "".join(_cut("".join(part.get("text", "") for part in parts), specials) if is_text else
+                   IMAGE * len(list(parts)) for is_text, parts in runs)
+
+
+def _cut(text: str, specials: tuple[str, ...]) -> str:
+    if not any(special in text for special in specials):  # as of nearly all texts
+        return text
+    return _beginnings(specials).sub(rf"\1{CUT}", text)
+
+
+@cache
+def _beginnings(specials: tuple[str, ...]) -> re.Pattern[str]:
+    """The first character of each special token in a text."""
+    return re.compile(f"(?={'|'.join(map(re.escape, specials))})(.)", re.DOTALL)

@@ -44,7 +44,7 @@ def run(step: Step) -> None:
     if encoder.truncated:
         step.say(f"{encoder.truncated} of {len(records)} texts lost their end to fit {encoder.longest} tokens")
     answerer = EncoderAnswerer(model, tokenizer, task, encoder.longest)
-    an_epoch = batches.total // options.epochs
+    an_epoch = -(-len(rows) // options.rows)
 
     def end_epoch(number: int) -> dict[str, float] | None:
         if number % an_epoch:

@@ -1,4 +1,5 @@
-"""What generative classifiers share: texts left out in training, noise levels in a fair order, and elimination.
+"""What systems that make pictures share: texts left out in training, noise levels in a fair order, elimination, and
+codes that the decoding engine writes.
 
 A model of p(picture | text) tells which of several texts is true of a picture by Bayes' rule. Every comparison costs a
 pass of the network, so texts that are clearly worse are dropped early.
@@ -6,11 +7,16 @@ pass of the network, so texts that are clearly worse are dropped early.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from preceptor.data.batches import Batch
+from preceptor.data.records import Prompt
+from preceptor.generate.decoder import Request, Sampling
+from preceptor.generate.guidance import Combine, guided_answers
+from preceptor.generate.local import LocalDecoder, evaluating
 
 Trial = Callable[[Tensor, Tensor, int], Tensor]
 """`errors(pictures_P, texts_P, trial)`: the error of P pairs, given by number, in the trial of that number. A trial's
@@ -71,3 +77,28 @@ def eliminate(errors: Trial, pictures: int, texts: int, stages: Sequence[tuple[i
         best = sums_IT.masked_fill(~left_IT, torch.inf).topk(min(kept, texts), largest=False).indices
         left_IT = torch.zeros_like(left_IT).scatter_(1, best, True) & left_IT
     return Chosen(left_IT.long().argmax(1), evaluations / pictures)
+
+
+class Guide(NamedTuple):
+    """Prompts `without` what the others say, and how the logits behind both become those that are drawn from."""
+
+    without: Sequence[list[int]]
+    combine: Combine
+
+
+def written_codes(model: nn.Module, tokenizer: Any, prompts: Sequence[list[int]], sampling: Sampling, seed: int,
+                  guide: Guide | None = None) -> Tensor:
+    """The entries (prompts, max_tokens) that the decoding engine writes behind the tokens of prompts; the seed of
+    prompt n is `seed` + n. The model must give its end of text no probability."""
+    decoder = LocalDecoder(model, tokenizer)
+    requests = [Request(Prompt(str(n), [{"role": "user", "content": ""}]), sampling, seed + n)
+                for n in range(len(prompts))]
+    if guide is not None:
+        answers = guided_answers(decoder, requests, prompts, *guide)
+        written = {n: answer.response.token_ids for n, answer in enumerate(answers)}
+    else:
+        call, written = decoder.call("sample", requests, prompts), {}
+        with evaluating(model):
+            while call.advance():
+                written |= {place: answer.response.token_ids for place, answer in call.finished()}
+    return torch.tensor([written[n] for n in range(len(prompts))], device=next(model.parameters()).device)

@@ -6,9 +6,9 @@ Qwen-VL differ in their connector, in what learns, and in nothing else.
     language_model   the model of the step's input of that name, or of the row that it starts from
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import Batch, Example
-from preceptor.data.pictures.captions import BOX, DESCRIBE, HAN, WHERE, Box, asked_record, box_in
-from preceptor.data.ranked import RankedPrompt, collate_ranked
-from preceptor.data.records import IMAGE, Conversation, Prompt
-from preceptor.generate.decoder import Request, Sampling
-from preceptor.generate.local import LocalDecoder, evaluating
+from preceptor.data.records import IMAGE, Conversation
 from preceptor.losses.likelihood import selected_cross_entropy_sum
 from preceptor.models.adapters import carries_adapter
-from preceptor.models.attention import block_mask, shared_prompt_mask, shares_prefix
 from preceptor.models.causal import attention_for, context_length, hidden_states, load_causal, model_folder
-from preceptor.models.reward_model import answer_likelihoods
-from preceptor.models.vision.splice import numbered, spread, words_for
+from preceptor.models.vision.splice import numbered, pictures_in, spread, words_for
 from preceptor.models.vision.towers import image_tower_of, siglip_image_tower
 from preceptor.run.errors import UserError
-from preceptor.tokenizer.chat import encode_answer, encode_conversation, encode_prompt
+from preceptor.tokenizer.chat import encode_conversation
+from preceptor.vision.conversing import Conversing
 from preceptor.vision.splice_options import SpliceOptions
-from preceptor.vision.system import Sums, System, in_parts
-
-PICTURES, TEXTS = 32, 16  # that meet in one pass when texts are scored
-NOT_OF_PICTURES = ("repetition_penalty", "no_repeat_ngram_size", "dry_multiplier")
+from preceptor.vision.system import Sums, in_parts
 
 
-class Spliced(System):
+class Spliced(Conversing):
     """A language model that reads each picture as `vectors` words; a row gives `connector` and `prefix`."""
-
-    reads = "conversations"
 
     def __init__(self, options: SpliceOptions, tokenizer: Any, size: int, sources: dict[str, Path]) -> None:
         """Raises:
@@ -81,21 +71,23 @@ class Spliced(System):
         """What the language model reads of pictures, (P, vectors, width), with gradients."""
         raise NotImplementedError
 
-    def worded(self, text: str, category: str | None) -> str:
-        """What is asked, in the words of this row; `category` is the record's, "caption" and "box" among others."""
-        return text
-
-    def learns_from(self, record: Conversation) -> bool:
-        return not self.options.categories or record.category in self.options.categories
+    @contextmanager
+    def shown(self, images: Tensor) -> Iterator[list[list[int]]]:
+        with words_for(self.language_model, in_parts(self.read_pictures, images)):
+            yield torch.arange(len(images) * self.vectors).add(self.vocabulary).view(len(images), -1).tolist()
 
     def conversation(self, record: Conversation) -> Example:
         """Errors as in `encode_conversation`; a picture in an answer is one, too."""
-        messages = [self.worded_message(message, record.category) for message in record.messages]
-        example = encode_conversation(self.tokenizer, replace(record, messages=messages))
+        example = self.encoded_conversation(record)
         if self.mark in example.targets:
             raise UserError(f"An answer of conversation '{record.id}' holds a picture, and a {self.options.system} "
                             "draws none.", "Leave the record out.")
         return spread(example, self.mark, self.vectors)
+
+    def encoded_conversation(self, record: Conversation) -> Example:
+        """The conversation in the words of this row, with one mark for each picture."""
+        messages = [self.worded_message(message, record.category) for message in record.messages]
+        return encode_conversation(self.tokenizer, replace(record, messages=messages))
 
     def worded_message(self, message: dict[str, Any], category: str | None) -> dict[str, Any]:
         """A message with its texts as `worded` has them, where somebody asks."""
@@ -107,10 +99,8 @@ class Spliced(System):
 
     def losses(self, batch: Batch) -> Sums:
         """-log p(answers | pictures and questions), over the tokens of the answers."""
-        tokens_BT, pixels_BPCHW = batch["tokens"], batch["pixels"]
-        there_B = (tokens_BT == self.mark).sum(1) // self.vectors
-        places_P = torch.arange(pixels_BPCHW.shape[1], device=tokens_BT.device)
-        vectors_KD = self.read_pictures(pixels_BPCHW[places_P < there_B[:, None]])
+        tokens_BT = batch["tokens"]
+        vectors_KD = self.read_pictures(pictures_in(tokens_BT, batch["pixels"], self.mark, self.vectors))
         tokens_BT = numbered(tokens_BT, self.mark, self.vocabulary)
         named = Batch(batch.tensors | {"tokens": tokens_BT}, batch.counts, batch.documents)
         with words_for(self.language_model, vectors_KD):
@@ -124,118 +114,6 @@ class Spliced(System):
         if not len(pixels_PCHW):  # of which a network can make nothing
             return pixels_PCHW.new_zeros(0, self.width)
         return self.prefix(pixels_PCHW).flatten(0, 1)
-
-    def asked(self, text: str, category: str | None = None) -> Prompt:
-        """One picture and a text about it, waiting for an answer."""
-        record = asked_record("", "", self.worded(text, category), "", category=category)
-        return Prompt("", record.messages[:1], category=category)
-
-    def caption(self, images: Tensor, language: str = "en") -> list[str]:
-        """A description of each picture in a language."""
-        return self.write([self.asked(DESCRIBE[language], "caption")] * len(images), list(images[:, None]))
-
-    def answer(self, images: Tensor, questions: Sequence[str]) -> list[str]:
-        """The answer to each question about the picture of the same number."""
-        return self.write([self.asked(question) for question in questions], list(images[:, None]))
-
-    @property
-    def gives_boxes(self) -> bool:
-        """Whether boxes were among what it learned from."""
-        return not self.options.categories or BOX in self.options.categories
-
-    def ground(self, images: Tensor, phrases: Sequence[str]) -> list[Box | None]:
-        """The box of what each phrase ("the red hat") names in the picture of the same number, in the pixels of the
-        records that taught it; None where what was written is no box.
-
-        Raises:
-            UserError: it learned no boxes.
-        """
-        if not self.gives_boxes:
-            raise UserError(f"This {self.options.system} learned from {', '.join(self.options.categories)}, and from "
-                            "no boxes.", "Train it with 'categories' that name box, or take qwen_vl or minigpt_v2.")
-        asked = [self.asked(WHERE["zh" if HAN.search(phrase) else "en"].format(phrase), BOX) for phrase in phrases]
-        return [box_in(text) for text in self.write(asked, list(images[:, None]))]
-
-    @torch.no_grad()
-    def write(self, prompts: Sequence[Prompt], pictures: Sequence[Tensor], sampling: Sampling | None = None,
-              seed: int = 0) -> list[str]:
-        """The answers to prompts by the decoding engine, each the likeliest token after the other where `sampling` says
-        nothing else. `pictures[i]` (n, 3, H, W) are those of prompt i, in the order in which they stand in it.
-
-        Raises:
-            UserError: a prompt has not as many pictures, or leaves its answer no room; a processor reads the prompt.
-        """
-        sampling = sampling or Sampling(temperature=0, max_tokens=self.options.answer_tokens)
-        if refused := [name for name in sampling.processors if name in NOT_OF_PICTURES]:
-            raise UserError(f"{refused[0]} reads the words of a prompt, and pictures are none.",
-                            f"Leave out {refused[0]}.")
-        rows = self._rows(prompts, [len(some) for some in pictures], sampling.max_tokens)
-        requests = [Request(prompt, sampling, seed + number) for number, prompt in enumerate(prompts)]
-        written: dict[int, str] = {}
-        shown = self._on_device(torch.cat(list(pictures)))
-        with words_for(self.language_model, in_parts(self.read_pictures, shown)), evaluating(self.language_model):
-            call = LocalDecoder(self.language_model, self.tokenizer).call(sampling.strategy, requests, rows)
-            while call.advance():
-                written |= {place: answer.response.text for place, answer in call.finished()}
-        return [written[number] for number in range(len(prompts))]
-
-    def _on_device(self, images: Tensor) -> Tensor:
-        return images.to(next(self.parameters()).device)
-
-    def _rows(self, prompts: Sequence[Prompt], pictures: Sequence[int], room: int) -> list[list[int]]:
-        """The tokens of prompts, the places of their pictures numbered on through all of them."""
-        names, rows = count(self.vocabulary), []
-        for prompt, there in zip(prompts, pictures, strict=True):
-            tokens = encode_prompt(self.tokenizer, prompt)
-            if tokens.count(self.mark) != there:
-                raise UserError(f"A prompt names {tokens.count(self.mark)} pictures, and {there} are given.",
-                                "Give it one picture for each of its image parts.")
-            row: list[int] = []
-            for token in tokens:
-                row += islice(names, self.vectors) if token == self.mark else [token]
-            if len(row) + room > context_length(self.language_model):
-                raise UserError(f"A prompt of {len(row)} tokens, those of its pictures included, leaves no room for an "
-                                f"answer of {room} in a context of {context_length(self.language_model)}.",
-                                "Ask with fewer words or pictures, or for fewer tokens.")
-            rows.append(row)
-        return rows
-
-    def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """log p(text | picture) in nats, as the answer to a request for a description in the text's language."""
-        found = torch.empty(len(images), len(texts), device=next(self.parameters()).device)
-        for language, wanted in DESCRIBE.items():
-            own = [number for number, text in enumerate(texts) if (language == "zh") == bool(HAN.search(text))]
-            if own:
-                prompts = [self.asked(wanted, "caption")] * len(images)
-                found[:, own] = self.log_likelihoods(images, prompts, [texts[number] for number in own])
-        return found
-
-    @torch.no_grad()
-    def log_likelihoods(self, images: Tensor, prompts: Sequence[Prompt], texts: Sequence[str]) -> Tensor:
-        """log p(text | picture and prompt), (images, texts), in nats; prompt i, of one picture, is about image i.
-
-        A prompt is read once for several texts where the model's attention can keep them apart.
-        """
-        answers = [encode_answer(self.tokenizer, prompts[0], text) for text in texts]
-        rows = self._rows(prompts, [1] * len(prompts), max(map(len, answers)))
-        several = TEXTS if shares_prefix(self.language_model) else 1
-        found = []
-        vectors_KD = in_parts(self.read_pictures, self._on_device(images))
-        with words_for(self.language_model, vectors_KD), evaluating(self.language_model):
-            for first in range(0, len(answers), several):
-                some = answers[first:first + several]
-                asked = [RankedPrompt("", row, some, [0] * len(some)) for row in rows]
-                found.append(torch.cat([self._likelihoods(asked[begin:begin + PICTURES], several > 1)
-                                        for begin in range(0, len(asked), PICTURES)]))
-        return torch.cat(found, 1)
-
-    def _likelihoods(self, rows: Sequence[RankedPrompt], shared: bool) -> Tensor:
-        batch = collate_ranked(rows, self.tokenizer.pad_token_id).to(str(next(self.parameters()).device))
-        whole = batch if shared else Batch(batch.tensors | {"segments": batch["segments"].clamp(max=1)},
-                                           batch.counts, batch.documents)
-        states = hidden_states(self.language_model, whole, shared_prompt_mask if shared else block_mask)
-        head = self.language_model.get_output_embeddings()
-        return answer_likelihoods(states, batch, head.weight, head.bias)
 
 
 def tower_for(sources: dict[str, Path], options: Any, size: int) -> nn.Module:

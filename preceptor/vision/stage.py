@@ -10,8 +10,9 @@ from preceptor.data.jsonl import read_jsonl
 from preceptor.data.pictures.augment import Augmentation
 from preceptor.data.pictures.batches import Pair, PictureBatches
 from preceptor.data.pictures.store import Pictures
-from preceptor.data.records import IMAGE, Conversation, image_urls
+from preceptor.data.records import IMAGE, Conversation, content_text, image_urls
 from preceptor.learn.fit import fit
+from preceptor.models.adapters import beside_adapter
 from preceptor.models.causal import model_folder, parameter_count
 from preceptor.models.trainable import train_only, weights_hash
 from preceptor.run.errors import UserError
@@ -83,7 +84,7 @@ def _take_parts(step: Step, system: System, start: System) -> None:
                         f"start from.", f"Its parts are {', '.join(own)}; those are {', '.join(taken)}.")
     for name in shared:
         try:
-            own[name].load_state_dict(taken[name].state_dict())
+            own[name].load_state_dict(beside_adapter(own[name], taken[name].state_dict()))
         except RuntimeError as error:
             raise UserError(f"The part '{name}' has another shape where '{step.name}' starts from: "
                             f"{str(error).splitlines()[-1].strip()}", "Give both the same options.") from None
@@ -103,7 +104,7 @@ def read_pairs(system: System, pictures: Pictures, conversations: list[Conversat
     concepts: dict[str, int] = {}
     texts: dict[str, int] = {}
     pairs = []
-    for conversation in conversations:
+    for conversation in system.told(conversations, pictures, step.seed):
         numbers = [pictures.number.get(url) for url in image_urls(conversation.messages)]
         if not numbers or len(numbers) > 1 and system.reads == "captions":
             noted["conversations without a picture, or with several, left out"] += 1
@@ -118,7 +119,8 @@ def read_pairs(system: System, pictures: Pictures, conversations: list[Conversat
         if example is None:
             noted["conversations longer than text_length left out"] += 1
             continue
-        concept, text = conversation.concept or f"picture {numbers[0]}", conversation.messages[-1]["content"]
+        concept = conversation.concept or f"picture {numbers[0]}"
+        text = content_text(conversation.messages[-1]["content"])
         pairs.append(Pair(tuple(numbers), example, concepts.setdefault(concept, len(concepts)),
                           texts.setdefault(text, len(texts))))
     for what, count in (+noted).items():

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from preceptor.data.batches import Batch, Example, collate
 from preceptor.data.pictures.captions import is_caption
+from preceptor.data.pictures.store import Pictures
 from preceptor.data.records import Conversation
 from preceptor.losses.image_text import same_concept
 from preceptor.tokenizer.chat import encode_conversation, encode_text
@@ -65,6 +66,10 @@ class System(nn.Module):
     def learns_from(self, record: Conversation) -> bool:
         """Whether a conversation is one that it learns from: where it reads captions, those."""
         return self.reads != "captions" or is_caption(record)
+
+    def told(self, records: Sequence[Conversation], pictures: Pictures, seed: int) -> list[Conversation]:
+        """What it learns from where these records are given: the same, or others that are made of them."""
+        return list(records)
 
     def conversation(self, record: Conversation) -> Example:
         """A conversation as tokens, of which answers are targets; errors as in `encode_conversation`."""

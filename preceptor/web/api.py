@@ -24,16 +24,17 @@ from preceptor.generate.engine import Engine, Full
 from preceptor.run.errors import UserError
 from preceptor.web.answering import Call, Form, Late, Left, News, event
 from preceptor.web.asked import Asked, read_chat, read_completion, read_embeddings, read_score
+from preceptor.web.connections import PATIENCE
 from preceptor.web.figures import Figures
-from preceptor.web.guard import LARGEST, check_json
+from preceptor.web.guard import LARGEST, KnownHosts, check_json
 from preceptor.web.judging import read_feedback
 from preceptor.web.options import ServeOptions
-from preceptor.web.served import Embedder, Scorer, Served
+from preceptor.web.pictures import REQUEST
+from preceptor.web.served import Embedder, Scorer, Served, Sighted, sees_pictures
 from preceptor.web.service import Folders, In, Service
 from preceptor.web.specification import specification
 
 SHORT = 4096  # characters of a request that is read at once: a thread would cost it more
-PATIENCE = 60.0  # seconds in which a request must have arrived
 FAILED = "The server failed; its log says how."
 KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error",
          429: "rate_limit_error", 500: "server_error", 504: "timeout_error"}
@@ -70,6 +71,8 @@ def create_api(models: Mapping[str, Served], options: ServeOptions, log: Store |
     app.add_exception_handler(HTTPException, lambda request, error: _error(
         error.status_code, error.detail, error.headers))
     app.add_exception_handler(Exception, lambda request, error: _error(500, FAILED))
+    if not options.keys:
+        app.add_middleware(KnownHosts, names=options.hosts)
     app.add_middleware(Counted, figures=service.figures, paths={route.path for route in app.routes})
     return app
 
@@ -115,7 +118,8 @@ async def _openapi(request: Request) -> Response:
     service: Service = request.app.state.service
     names = ([name for name, model in service.models.items() if isinstance(model, kind)]
              for kind in (Engine, Scorer, Embedder))
-    return JSONResponse(specification(*names, keys=bool(service.options.keys)))
+    sees = any(sees_pictures(model) for model in service.models.values())
+    return JSONResponse(specification(*names, keys=bool(service.options.keys), sees=sees))
 
 
 async def _models(caller: In) -> Response:
@@ -134,7 +138,8 @@ async def _completion(request: Request, caller: In) -> Response:
 
 async def _answered(request: Request, caller: In, chat: bool) -> Response:
     service = caller.service
-    name, engine, asked = await _read(service, await _body(request), chat)
+    sees = chat and any(sees_pictures(model) for model in service.models.values())
+    name, engine, asked = await _read(caller, await _body(request, REQUEST if sees else LARGEST), chat)
     # From here to the jobs' submission nothing is awaited: the model cannot be swapped in between.
     if service.log is not None and asked.keep:
         check_name(caller.labeler(asked.user))
@@ -151,14 +156,19 @@ async def _answered(request: Request, caller: In, chat: bool) -> Response:
                              headers={"Cache-Control": "no-store"})
 
 
-async def _read(service: Service, body: dict[str, Any], chat: bool) -> tuple[str, Engine, Asked]:
+async def _read(caller: In, body: dict[str, Any], chat: bool) -> tuple[str, Engine, Asked]:
     """The model that is asked, by name, and for what. A long text, which may take seconds to become tokens, is read
-    beside the event loop; if another model takes the asked one's place meanwhile, it is read once more, for that."""
+    beside the event loop, and so are pictures; if another model takes the asked one's place meanwhile, all is read once
+    more, for that."""
+    service = caller.service
     while True:
         name, engine = service.model(body, Engine)
-        work = (partial(read_chat, body, engine.decoder, service.options, service.log is not None) if chat else
-                partial(read_completion, body, engine.decoder, service.options))
+        reader = engine.reader if isinstance(engine, Sighted) else None
+        work = (partial(read_chat, body, engine.decoder, service.options, service.log is not None, reader) if chat else
+                partial(read_completion, body, engine.decoder, service.options, reader))
         asked = await run_in_threadpool(work) if len(str(body)) > SHORT else work()
+        if asked.pictures:
+            asked = await _in_time(caller, engine.shown(asked))
         if service.models.get(name) is engine:
             return name, engine, asked
 
@@ -208,13 +218,14 @@ async def _score(request: Request, caller: In) -> Response:
 
 
 async def _embeddings(request: Request, caller: In) -> Response:
-    body = await _body(request)
+    sees = any(sees_pictures(model) for model in caller.service.models.values())
+    body = await _body(request, REQUEST if sees else LARGEST)
     name, embedder = caller.service.model(body, Embedder)
     texts, as_bytes = await run_in_threadpool(read_embeddings, body, embedder.encoder)  # may be a megabyte of text
     vectors: list[Any] = await _in_time(caller, embedder.embed(texts))
     if as_bytes:
         vectors = [base64.b64encode(np.array(vector, "<f4").tobytes()).decode() for vector in vectors]
-    read = sum(map(len, texts))
+    read = sum(len(text) for text in texts if isinstance(text, list))
     return JSONResponse({"object": "list", "model": name, "usage": {"prompt_tokens": read, "total_tokens": read},
                          "data": [{"object": "embedding", "index": number, "embedding": vector}
                                   for number, vector in enumerate(vectors)]})
@@ -241,15 +252,15 @@ async def _in_time(caller: In, work: Awaitable[Any]) -> Any:
         raise Late from None
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, largest: int = LARGEST) -> dict[str, Any]:
     """The JSON object of a request that is not too large and does not take for ever."""
     data = bytearray()
     try:
         async with asyncio.timeout(PATIENCE):
             async for chunk in request.stream():
                 data += chunk
-                if len(data) > LARGEST:
-                    raise HTTPException(413, f"The request is larger than {LARGEST} bytes.")
+                if len(data) > largest:
+                    raise HTTPException(413, f"The request is larger than {largest} bytes.")
     except TimeoutError:
         raise HTTPException(408, f"The request did not arrive within {PATIENCE:.0f} seconds.") from None
     try:

@@ -13,8 +13,10 @@ from preceptor.web.options import WebOptions
 from preceptor.web.shell import furnish
 
 
-def create_app(store: Store, options: WebOptions | None = None, run: Path | None = None, place: str = "") -> FastAPI:
-    """The pages over an open store, which is at `place` and holds the labels of `run`.
+def create_app(store: Store, options: WebOptions | None = None, run: Path | None = None, place: str = "",
+               pictures: Path | None = None) -> FastAPI:
+    """The pages over an open store, which is at `place` and holds the labels of `run`; pictures that prompts name are
+    files in the folder `pictures`.
 
     Raises:
         UserError: the policy is unknown.
@@ -23,7 +25,8 @@ def create_app(store: Store, options: WebOptions | None = None, run: Path | None
     app = FastAPI(title="Preceptor", docs_url=None, redoc_url=None, openapi_url=None)
     selector = Selector(store, options.policy)
     selector.look()
-    app.state.room = Room(store, options, selector, run, place, requests=Limit(options.requests_per_minute, 60))
+    app.state.room = Room(store, options, selector, run, place, pictures,
+                          requests=Limit(options.requests_per_minute, 60))
     for room in (labelling, people, writing, screening, insight, rounds):
         app.include_router(room.router)
     furnish(app, options.hosts)

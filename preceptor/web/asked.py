@@ -4,18 +4,22 @@ Every field is known and honoured, or refused by name. Null stands for a field t
 """
 
 import secrets
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from preceptor.data.records import Prompt
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.guard import ACTIONS, Policy, recovering
 from preceptor.generate.local import LocalDecoder
+from preceptor.generate.request import READING
 from preceptor.models.causal import context_length
 from preceptor.models.embedding import TextEncoder
 from preceptor.run.errors import UserError, nearest
 from preceptor.tokenizer.chat import encode_prompt, encode_text
+from preceptor.vision.pair_encoder import PairEncoder, Picture
+from preceptor.vision.reader import Reader
 from preceptor.web.options import ServeOptions
+from preceptor.web.pictures import part_of, taken
 
 SAMPLING = {field.name: field.default for field in fields(Sampling)}
 BOTH = {"model": str, "stream": bool, "stream_options": dict, "n": int, "seed": int, "stop": (str, list),
@@ -45,6 +49,10 @@ class Asked:
     user: str | None = None
     keep: bool = True
     """Whether the exchange may be kept, where a log is."""
+    pictures: list[bytes] = field(default_factory=list)
+    """Files that are to be read before the prompts, which have marks in their places."""
+    shown: object = None
+    """Held while answers may still look at the pictures (`served.Sighted`)."""
 
 
 def checked(body: Any, known: dict[str, Any], sampling: bool = True) -> dict[str, Any]:
@@ -86,8 +94,10 @@ def kind_of_option(default: Any) -> Any:
     return {float: (int, float), int: int, tuple: list}[type(default)]
 
 
-def read_chat(body: Any, decoder: LocalDecoder, options: ServeOptions, logged: bool) -> Asked:
-    """What `/v1/chat/completions` is asked; errors as in `checked`, and where it cannot be honoured."""
+def read_chat(body: Any, decoder: LocalDecoder, options: ServeOptions, logged: bool,
+              reader: Reader | None = None) -> Asked:
+    """What `/v1/chat/completions` is asked, of a model that sees where there is a `reader`; errors as in `checked`, and
+    where it cannot be honoured."""
     given = checked(body, CHAT)
     if not logged and ("user" in given or given.get("store")):
         raise UserError("The fields 'user' and 'store' are for the log, and this server keeps none.", "Leave them out.")
@@ -99,15 +109,38 @@ def read_chat(body: Any, decoder: LocalDecoder, options: ServeOptions, logged: b
         given["max_tokens"] = given.pop("max_completion_tokens")
     if "messages" not in given:
         raise UserError("The field 'messages' is missing.", "Give the conversation as a list of messages.")
-    prompt = Prompt("chat", _texts_only(given.pop("messages")))
+    messages = given.pop("messages")
+    pictures = taken(messages)
+    if pictures and reader is None:
+        raise UserError(f"The model '{given.get('model')}' reads text alone, and a message holds a picture.",
+                        "Leave the picture out, or ask a model that sees.")
+    prompt = Prompt("chat", messages)
+    tokens = reader.tokens(prompt) if reader else encode_prompt(decoder.tokenizer, prompt)
     user, keep = given.pop("user", None), given.pop("store", True)
-    return replace(_asked(given, [(prompt, encode_prompt(decoder.tokenizer, prompt))], decoder, options),
-                   user=user, keep=keep)
+    asked = replace(_asked(given, [(prompt, tokens)], decoder, options), user=user, keep=keep, pictures=pictures)
+    if pictures:
+        _check_pictured(asked, reader)
+    return asked
 
 
-def read_completion(body: Any, decoder: LocalDecoder, options: ServeOptions) -> Asked:
+def _check_pictured(asked: Asked, reader: Reader) -> None:
+    """Refuse what reads the words of a prompt that has pictures among them."""
+    if refused := [name for name in asked.requests[0].sampling.processors if name in READING]:
+        raise UserError(f"{refused[0]} reads the words of a prompt, and pictures are none.",
+                        f"Leave out {refused[0]}.")
+    if asked.policy and not reader.reads:
+        raise UserError("The guard watches answers to words, and this model only captions.", "Leave guard out.")
+    if asked.policy and "regenerate" in asked.policy.actions:
+        raise UserError("The guard's 'regenerate' puts a question differently, which it cannot with a picture.",
+                        "Take roll_back or stop.")
+
+
+def read_completion(body: Any, decoder: LocalDecoder, options: ServeOptions, reader: Reader | None = None) -> Asked:
     """What `/v1/completions` is asked: the text as it stands goes on, without a chat template."""
     given = checked(body, COMPLETION)
+    if reader is not None and not reader.reads:
+        raise UserError(f"The model '{given.get('model')}' captions pictures, and goes on with no text.",
+                        "Ask /v1/chat/completions with a picture.")
     texts = given.pop("prompt", None)
     texts = [texts] if isinstance(texts, str) else texts
     if not texts or not all(isinstance(text, str) and text for text in texts):
@@ -192,15 +225,25 @@ def read_score(body: Any) -> tuple[list[dict[str, Any]], list[str]]:
     if len(given["responses"]) > MOST_TEXTS or not all(isinstance(text, str) for text in given["responses"]):
         raise UserError(f"The field 'responses' must be a list of 1 to {MOST_TEXTS} texts.",
                         "Give texts, and many of them in several calls.")
-    return _texts_only(given["messages"]), given["responses"]
+    if taken(given["messages"]):
+        raise UserError("A message holds a picture, and rewards read text alone.", "Leave it out.")
+    return given["messages"], given["responses"]
 
 
-def read_embeddings(body: Any, encoder: TextEncoder) -> tuple[list[list[int]], bool]:
-    """The tokens of the texts that `/v1/embeddings` is to embed, and whether vectors go out as base64."""
+def read_embeddings(body: Any, encoder: TextEncoder | PairEncoder) -> tuple[list[list[int] | Picture], bool]:
+    """The tokens of the texts that `/v1/embeddings` is to embed, the pictures among them, and whether vectors go out as
+    base64."""
     given = checked(body, EMBEDDINGS, sampling=False)
     texts = given.get("input")
     texts = [texts] if isinstance(texts, str) else texts
-    if not texts or len(texts) > MOST_TEXTS or not all(isinstance(text, str) and text for text in texts):
+    pictures = {}
+    if isinstance(encoder, PairEncoder) and isinstance(texts, list):
+        found: list[bytes] = []
+        for place, part in enumerate(texts[:MOST_TEXTS]):
+            if isinstance(part, dict) and part_of(part, found)["type"] == "image_url":
+                pictures[place] = (len(found), found[-1])
+    if not texts or len(texts) > MOST_TEXTS or not all(
+            place in pictures or (isinstance(text, str) and text) for place, text in enumerate(texts)):
         raise UserError(f"The field 'input' must be a text, or a list of 1 to {MOST_TEXTS} texts, none of them empty.",
                         "Give texts: numbers of tokens are of another vocabulary.")
     form = given.get("encoding_format", "float")
@@ -208,16 +251,5 @@ def read_embeddings(body: Any, encoder: TextEncoder) -> tuple[list[list[int]], b
         raise UserError(f"The encoding_format '{form}' is not known here.", nearest(form, ("float", "base64")))
     if given.get("dimensions", encoder.width) != encoder.width:
         raise UserError(f"The vectors of this model have {encoder.width} dimensions.", "Leave dimensions out.")
-    return [encoder.tokens(text) for text in texts], form == "base64"
+    return [pictures.get(place) or encoder.tokens(text) for place, text in enumerate(texts)], form == "base64"
 
-
-def _texts_only(messages: list[Any]) -> list[dict[str, Any]]:
-    """Messages whose content is text; parts of text in OpenAI's form are joined, others refused."""
-    for message in messages:
-        if isinstance(message, dict) and isinstance(message.get("content"), list):
-            parts = message["content"]
-            if not all(isinstance(part, dict) and set(part) == {"type", "text"} and isinstance(part["text"], str)
-                       for part in parts):
-                raise UserError("A message has a part that is not text.", "Send text: the model reads nothing else.")
-            message["content"] = "".join(part["text"] for part in parts)
-    return messages

@@ -23,11 +23,12 @@ from preceptor.models.causal import context_length
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import fitting
 from preceptor.web.asked import checked
-from preceptor.web.guard import Refused, Strict, check_origin
+from preceptor.web.guard import LARGEST, Refused, Strict, check_origin
 from preceptor.web.limits import Limit
 from preceptor.web.opinions import Opinions
-from preceptor.web.options import WebOptions
+from preceptor.web.pictures import REQUEST, taken
 from preceptor.web.render import image_of, language_of, markdown, page, parts_of
+from preceptor.web.served import Sighted
 from preceptor.web.service import Service, recognised
 from preceptor.web.shell import furnish
 from preceptor.words.catalogue import catalogue
@@ -41,13 +42,13 @@ router = APIRouter()
 
 
 def create_chat(service: Service, opinions: Opinions) -> FastAPI:
-    """The page over what is served. Without keys, and with nobody but this machine to reach it, it answers under this
-    machine's names alone: another name would be a stranger's page that had its name point here (DNS rebinding)."""
+    """The page over what is served; without keys under this server's names alone, as the API."""
     app = FastAPI(title="Preceptor", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service, app.state.opinions = service, opinions
     app.state.requests = Limit(PER_MINUTE, 60)
     app.include_router(router)
-    furnish(app, ("*",) if service.options.keys or not opinions.alone else WebOptions.hosts)
+    sees = any(isinstance(model, Sighted) for model in service.models.values())
+    furnish(app, ("*",) if service.options.keys else service.options.hosts, REQUEST if sees else LARGEST)
     app.add_exception_handler(TemplateError, lambda request, error: JSONResponse({"detail": str(error)}, 400))
     return app
 
@@ -130,10 +131,10 @@ def chat_page(request: Request) -> HTMLResponse:
 
 @router.get("/api/chat/models")
 def models(request: Request, service: Known) -> JSONResponse:
-    """Who can be talked to, and whether opinions are kept."""
+    """Who can be talked to, who of them sees pictures, and whether opinions are kept."""
     named = {name: model for name, model in service.models.items() if isinstance(model, Engine)}
     return JSONResponse({
-        "models": [{"name": name, "context": context_length(engine.decoder.model), "sees": _sees(engine)}
+        "models": [{"name": name, "context": context_length(engine.decoder.model), "sees": isinstance(engine, Sighted)}
                    for name, engine in named.items()],
         "keeps": request.app.state.opinions.place is not None, "max_tokens": service.options.max_tokens})
 
@@ -143,12 +144,15 @@ def fit(service: Known, body: FittingBody) -> JSONResponse:
     """How many messages behind the system's the model can no longer see, how many tokens its answer may have, and
     whether what is left fits at all. Half of the context belongs to the answer, if it asks for so much."""
     _, engine = service.model({"model": body.model}, Engine)
+    reader = engine.reader if isinstance(engine, Sighted) else None
     context = context_length(engine.decoder.model)
-    longest = min(body.max_tokens or service.options.max_tokens, context // 2)
+    most = context // 2 if reader is None or reader.reads else context - 1  # captions have a context of their own
+    longest = min(body.max_tokens or service.options.max_tokens, most)
+    if taken(body.messages) and reader is None:
+        raise UserError(f"The model '{body.model}' reads text alone.", "Ask a model that sees.")
     messages = Prompt("chat", body.messages).messages
-    texts = [{**message, "content": _text(message["content"])} for message in messages]
-    kept, whole = fitting(texts, engine.decoder.tokenizer, context - longest)
-    return JSONResponse({"left_out": len(texts) - len(kept), "whole": whole, "max_tokens": longest,
+    kept, whole = fitting(messages, engine.decoder.tokenizer, context - longest, reader and reader.tokens)
+    return JSONResponse({"left_out": len(messages) - len(kept), "whole": whole, "max_tokens": longest,
                          "context": context})
 
 
@@ -211,13 +215,3 @@ def _response(answer: AnswerBody) -> Response:
     sampling = checked(answer.sampling, {"seed": int})
     Sampling(**{name: value for name, value in sampling.items() if name != "seed"})
     return Response(answer.text, answer.finish, model=answer.model, sampling=sampling)
-
-
-def _text(content: Any) -> str:
-    """The text of a message's content; only texts can be counted here."""
-    return "".join(part.get("text", "") for part in parts_of(content))
-
-
-def _sees(engine: Engine) -> bool:
-    """Whether the model takes images: those that do have a configuration of their eyes."""
-    return getattr(engine.decoder.model.config, "vision_config", None) is not None

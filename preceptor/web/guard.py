@@ -1,9 +1,10 @@
 """What stands before every route: who is asking, in which role, from our own page, and not too often."""
 
+import ipaddress
 import json
 import secrets
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,9 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, model_validator
-from starlette.responses import Response
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from preceptor.feedback.accounts import Session, session_of
 from preceptor.feedback.labelers import ROLES
@@ -72,6 +75,8 @@ class Room:
     """The folder of the run whose answers are labelled, where there is one."""
     place: str = ""
     """The store's path or URL."""
+    pictures: Path | None = None
+    """The folder whose files the pictures of prompts may name."""
     sign_ins: Limit = field(default_factory=lambda: Limit(10, 60))
     requests: Limit | None = None
     process: subprocess.Popen[bytes] | None = None
@@ -152,6 +157,36 @@ def is_foreign(request: Request) -> bool:
     """Whether a browser says that a page of another site sent it; other programs say nothing of the kind."""
     origin = request.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+
+
+class KnownHosts:
+    """Refuses requests under a name that is not this server's: a stranger's page whose name was made to point here
+    (DNS rebinding) is of one origin with the server for the browser, which then lets it ask and read."""
+
+    def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
+        self.app, self.names = app, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = Headers(scope=scope).get("host", "") if scope["type"] == "http" else ""
+        if is_known_host(host, self.names):
+            await self.app(scope, receive, send)
+            return
+        refusal = JSONResponse({"error": {"message": (
+            f"This server is not known as '{host[:80]}'. Call it by its address; preceptor serve takes further names "
+            "by --allow-host."),
+            "type": "permission_error", "param": None, "code": None}}, 403)
+        await refusal(scope, receive, send)
+
+
+def is_known_host(host: str, names: Sequence[str]) -> bool:
+    """Whether a request's Host names this server. An address does, as no other site's page has it for a name; so do
+    localhost, each of `names`, and any where "*" is one of them. A request without Host is no browser's."""
+    name = host.rpartition("]")[0].removeprefix("[") or host.partition(":")[0]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.lower().rstrip(".") in ("", "localhost", *(one.lower() for one in names)) or "*" in names
+    return True
 
 
 def set_session(request: Request, response: Response, secret: str, hours: float) -> None:

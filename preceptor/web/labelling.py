@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from pydantic import Field
 
 from preceptor.data.records import Comparison, Response
@@ -22,6 +22,7 @@ from preceptor.feedback.judgements import (
     submit,
     withdraw,
 )
+from preceptor.feedback.pictures import KINDS, inside
 from preceptor.feedback.records import comparisons, is_gold
 from preceptor.feedback.store import Store
 from preceptor.feedback.writings import corrections_of
@@ -113,6 +114,16 @@ def take_back(request: Request, room: InRoom, session: Sender, label: str) -> HT
     draft = _as_draft(mine[0]) | {"corrections": corrections_of(room.store, label)}
     save_draft(room.store, session.labeler, item, draft)
     return page(request, "task", session, **_task(room, session))
+
+
+@router.get("/pictures/{name:path}", response_class=FileResponse)
+def picture(room: InRoom, session: Candidate, name: str) -> FileResponse:
+    """A picture that a prompt names, from the folder of pictures and from nowhere else."""
+    path = inside(room.pictures, name) if room.pictures else None
+    if path is None:
+        raise Refused(404, "no_such_thing")
+    return FileResponse(path, media_type=f"image/{KINDS[path.suffix.lower()]}",
+                        headers={"Cache-Control": "private, max-age=3600"})
 
 
 @router.get("/me", response_class=HTMLResponse)

@@ -20,7 +20,8 @@ class WebOptions:
     requests_per_minute: int = 600
     """Requests that one browser may send; sign-ins have a limit of their own."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
-    """Names under which the server may be called; another name in a request is refused (DNS rebinding)."""
+    """Names, beside addresses, under which the server may be called; another name in a request is refused (DNS
+    rebinding)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,9 @@ class ServeOptions:
 
     keys: tuple[str, ...] = ()
     """API keys that are let in; none lets everybody in."""
+    hosts: tuple[str, ...] = ()
+    """Names, beside localhost and addresses, under which the server may be called where there are no keys; another name
+    in a request is refused (DNS rebinding)."""
     requests_per_minute: int = 600
     """Requests that one key, or one address where there are no keys, may send."""
     rows: int = 64

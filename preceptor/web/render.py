@@ -4,6 +4,7 @@ import re
 from functools import cache, lru_cache, partial
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -27,7 +28,7 @@ def _environment() -> Environment:
     environment = Environment(loader=PackageLoader("preceptor.web", "pages"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"markdown": kept_markdown, "share": share, "decimal": decimal}
-    environment.globals |= {"image_of": image_of, "is_key": KEY.fullmatch, "parts_of": parts_of}
+    environment.globals |= {"is_key": KEY.fullmatch, "parts_of": parts_of}
     return environment
 
 
@@ -79,6 +80,15 @@ def image_of(url: str) -> str | None:
     return url if IMAGE.fullmatch(url) else None
 
 
+def shown_image(request: Request, url: str) -> str | None:
+    """What a page shows for an image of a prompt: the image itself, where the record holds it, or ours of that name,
+    where there is a folder of them."""
+    room = getattr(request.app.state, "room", None)
+    if room is not None and room.pictures is not None and url and ":" not in url:
+        return f"/pictures/{quote(url)}"
+    return image_of(url)
+
+
 def language_of(request: Request) -> str:
     """The language that the reader chose, else the first of the browser's that we have."""
     chosen = request.cookies.get("language")
@@ -107,6 +117,7 @@ def page(request: Request, name: str, session: Session | None = None, /, status:
 
     html = _environment().get_template(f"{name}.html").render(
         t=words, say=partial(say, language=language), named=named, language=language, tag=TAGS[language],
+        image_of=partial(shown_image, request),
         theme=theme_of(request), session=session, path=request.url.path,
         other=next(one for one in LANGUAGES if one != language), version=_version(), **values)
     return HTMLResponse(html, status_code=status)

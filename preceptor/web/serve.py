@@ -13,8 +13,10 @@ from preceptor.web.options import WebOptions
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(store: Store, place: str, options: WebOptions, host: str, port: int, run: Path, *, browse: bool) -> None:
-    """Serve the store at `place` until interrupted. An invitation as admin is printed, and opened where `browse` asks.
+def serve(store: Store, place: str, options: WebOptions, host: str, port: int, run: Path, *, browse: bool,
+          pictures: Path | None = None) -> None:
+    """Serve the store at `place` until interrupted. An invitation as admin is printed, and opened where `browse` asks;
+    `pictures` is the folder whose files prompts name.
 
     Raises:
         UserError: the packages of the pages are not installed, or the address cannot be used.
@@ -36,4 +38,4 @@ def serve(store: Store, place: str, options: WebOptions, host: str, port: int, r
           f"--set reward.needs.comparisons={place} --from reward", flush=True)
     if browse:
         threading.Timer(1.0, webbrowser.open, [link]).start()
-    run_until_told(create_app(store, options, run, place), host, port)
+    run_until_told(create_app(store, options, run, place, pictures), host, port)

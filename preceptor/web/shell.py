@@ -10,24 +10,24 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DataError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from preceptor.run.errors import UserError
-from preceptor.web.guard import HEADERS, LARGEST, Refused
+from preceptor.web.guard import HEADERS, LARGEST, KnownHosts, Refused
 from preceptor.web.render import COLOURS, LANGUAGES, THEMES, page, prepare
 
 router = APIRouter()
 
 
-def furnish(app: FastAPI, hosts: Sequence[str]) -> None:
-    """Give an application what its pages stand in; it answers under these host names only."""
+def furnish(app: FastAPI, hosts: Sequence[str], largest: int = LARGEST) -> None:
+    """Give an application what its pages stand in; it answers under these host names only, and requests of at most
+    `largest` bytes."""
     prepare()
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("preceptor.web").joinpath("static"))))
-    app.add_middleware(Guarded)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(Guarded, largest=largest)
+    app.add_middleware(KnownHosts, names=hosts)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(DataError, _unkeepable)
@@ -55,8 +55,8 @@ def look(request: Request, language: str = "", theme: str = "", back: str = "/")
 class Guarded:
     """Refuses what is too large, and tells the browser on every page what it must not do."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, largest: int) -> None:
+        self.app, self.largest = app, largest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,7 +73,7 @@ class Guarded:
             await send(message)
 
         length = Headers(scope=scope).get("content-length", "")
-        if scope["method"] in ("POST", "PUT") and not (length.isdecimal() and int(length) <= LARGEST):
+        if scope["method"] in ("POST", "PUT") and not (length.isdecimal() and int(length) <= self.largest):
             refusal = JSONResponse({"cause": "The request is too large, or does not say how large it is."}, 413)
             await refusal(scope, receive, guarded)
         else:

@@ -18,6 +18,7 @@ from preceptor.web.asked import (
     kind_of_option,
 )
 from preceptor.web.judging import FEEDBACK, THUMBS
+from preceptor.web.pictures import HELD
 
 Schema = dict[str, Any]
 NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
@@ -29,9 +30,12 @@ TEXT = {"type": "string"}
 TEXTS = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
 PART = {"type": "object", "properties": {"type": {"const": "text"}, "text": TEXT}, "required": ["type", "text"],
         "additionalProperties": False}
-MESSAGES = {"type": "array", "minItems": 1, "items": {
-    "type": "object", "required": ["role", "content"], "additionalProperties": False,
-    "properties": {"role": {"enum": list(ROLES)}, "content": {"anyOf": [TEXT, {"type": "array", "items": PART}]}}}}
+URL = {"type": "string", "pattern": f"^{HELD.pattern}[A-Za-z0-9+/]*={{0,2}}$",
+       "description": "PNG, JPEG, WebP or GIF as a data: URL; nothing is fetched"}
+PICTURE = {"type": "object", "required": ["type", "image_url"], "additionalProperties": False, "properties": {
+    "type": {"const": "image_url"}, "image_url": {
+        "type": "object", "required": ["url"], "additionalProperties": False,
+        "properties": {"url": URL, "detail": {"const": "auto"}}}}}
 PLACE = {"type": "object", "properties": {"id": TEXT, "choice": {"type": "integer"}}, "required": ["id"],
          "additionalProperties": False}
 GUARD = {"anyOf": [{"type": "boolean"}, {
@@ -39,8 +43,7 @@ GUARD = {"anyOf": [{"type": "boolean"}, {
         "actions": {"type": "array", "items": {"enum": [action for action in ACTIONS if action != "queue"]},
                     "minItems": 1},
         "recovery": {"type": "object", "properties": {}, "additionalProperties": True}}}, {"type": "null"}]}
-SPECIAL = {"messages": MESSAGES, "guard": GUARD, "prompt": {"anyOf": [{"type": "string", "minLength": 1}, TEXTS]},
-           "input": {"anyOf": [{"type": "string", "minLength": 1}, {**TEXTS, "maxItems": MOST_TEXTS}]},
+SPECIAL = {"guard": GUARD, "prompt": {"anyOf": [{"type": "string", "minLength": 1}, TEXTS]},
            "responses": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MOST_TEXTS},
            "encoding_format": {"enum": ["float", "base64", None]}, "thumb": {"enum": [*THUMBS, None]},
            "ranking": {"anyOf": [{"type": "array", "items": {"type": "array", "items": PLACE}}, {"type": "null"}]},
@@ -58,16 +61,18 @@ ERRORS = {"400": "the request cannot be honoured, and why", "401": "the API key 
 USAGE = {"type": "object", "required": ["prompt_tokens", "total_tokens"]}
 
 
-def specification(writers: list[str], scorers: list[str], encoders: list[str], keys: bool) -> Schema:
-    """The document at /openapi.json, of a server with models of these names, which asks for keys or does not."""
+def specification(writers: list[str], scorers: list[str], encoders: list[str], keys: bool,
+                  sees: bool = False) -> Schema:
+    """The document at /openapi.json, of a server with models of these names, which asks for keys or does not, and of
+    which one `sees` pictures or none does."""
     sampling = {name: kind_of_option(default) for name, default in SAMPLING.items()}
     paths = {
         "/v1/chat/completions": _post("Answer a conversation", {**sampling, **CHAT}, ["model", "messages"],
-                                      _answers("message", ["role", "content"]), writers, streams=True),
+                                      _answers("message", ["role", "content"]), writers, streams=True, sees=sees),
         "/v1/completions": _post("Go on with a text", {**sampling, **COMPLETION}, ["model", "prompt"],
                                  _answers("text"), writers, streams=True),
         "/v1/embeddings": _post("Texts as vectors", EMBEDDINGS, ["model", "input"],
-                                _listed("embedding", {"type": ["array", "string"]}), encoders),
+                                _listed("embedding", {"type": ["array", "string"]}), encoders, sees=sees),
         "/v1/score": _post("Score answers", SCORE, ["model", "messages", "responses"],
                            _listed("score", {"type": "number"}), scorers),
         "/v1/feedback": _post("Say what you think of answers", FEEDBACK, [], {
@@ -88,12 +93,13 @@ def specification(writers: list[str], scorers: list[str], encoders: list[str], k
 
 
 def _post(summary: str, known: dict[str, Any], required: list[str], answer: Schema, models: list[str],
-          streams: bool = False) -> Schema:
+          streams: bool = False, sees: bool = False) -> Schema:
     """An endpoint that takes these fields and no others."""
     meanings = describe_options(Sampling)
     properties = {}
     for name, kinds in known.items():
-        properties[name] = {**_field(name, kinds), **({"description": meanings[name][1]} if name in meanings else {})}
+        field = _messages(sees) if name == "messages" else _inputs(sees) if name == "input" else _field(name, kinds)
+        properties[name] = {**field, **({"description": meanings[name][1]} if name in meanings else {})}
         if name in required:  # what must be given cannot be null
             properties[name] = {"enum": models} if name == "model" and models else _needed(properties[name])
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
@@ -101,6 +107,20 @@ def _post(summary: str, known: dict[str, Any], required: list[str], answer: Sche
     if streams:
         said["responses"]["200"]["content"]["text/event-stream"] = {"schema": TEXT}
     return {"post": {**said, "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}}
+
+
+def _messages(sees: bool) -> Schema:
+    """Messages of text, and of pictures where one of the models sees."""
+    parts = {"type": "array", "items": {"anyOf": [PART, PICTURE]} if sees else PART}
+    return {"type": "array", "minItems": 1, "items": {
+        "type": "object", "required": ["role", "content"], "additionalProperties": False,
+        "properties": {"role": {"enum": list(ROLES)}, "content": {"anyOf": [TEXT, parts]}}}}
+
+
+def _inputs(sees: bool) -> Schema:
+    """Texts to embed, and pictures among them where one of the models sees."""
+    items = {"anyOf": [TEXTS["items"], PICTURE]} if sees else TEXTS["items"]
+    return {"anyOf": [TEXTS["items"], {**TEXTS, "items": items, "maxItems": MOST_TEXTS}]}
 
 
 def _field(name: str, kinds: Any) -> Schema:

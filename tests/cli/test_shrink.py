@@ -115,6 +115,18 @@ def test_what_was_not_shipped_by_the_command_is_left_alone(inputs: dict[str, Pat
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
 
 
+def test_a_candidate_may_be_a_folder_of_its_own(inputs: dict[str, Path], tmp_path: Path) -> None:
+    from argparse import Namespace
+
+    from preceptor.cli.shrink import candidates, composed
+    (tmp_path / "mine").mkdir()
+    sets = [f"weigh.needs.candidate_0={tmp_path / 'mine'}", "weigh.needs.candidate_2="]
+    recipe = composed(Namespace(**inputs, village=None, whole=True, keep=0.5, budget=["size=4"], set=sets))
+    folders = {step.name: tmp_path / f"{number:02d}-{step.name}" for number, step in enumerate(recipe.steps)}
+    assert candidates(recipe, folders) == {"mine": tmp_path / "mine", "int8": tmp_path / "02-int8",
+                                           "int4": tmp_path / "04-int4"}
+
+
 def test_a_family_that_cannot_be_pruned_is_tried_whole(inputs: dict[str, Path], tmp_path: Path) -> None:
     from argparse import Namespace
 

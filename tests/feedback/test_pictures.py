@@ -58,3 +58,19 @@ def test_answers_about_pictures_reach_the_labeler_with_them(tmp_path: Path, monk
     add_labeler(store, "ann")
     assert image_of(_url(next_item(store, "ann").prompt))
     store.close()
+
+
+def test_pictures_that_records_name_are_looked_for_where_it_is_said_or_in_the_run_s_book(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from preceptor.cli.main import main
+    found: list[Path | None] = []
+    monkeypatch.setattr("preceptor.cli.label.serve", lambda *_, pictures, **__: found.append(pictures))
+    run, book = tmp_path / "run", {"stage": "picture_book", "folder": "00-book"}
+    run.mkdir()
+    for steps in ({}, {"base": {"stage": "pretrain", "folder": "03-base"}, "book": book}):
+        (run / "run.json").write_text(json.dumps({"steps": steps}))
+        assert main(["label", str(run), "--no-browser"]) == 0
+    assert main(["label", str(run), "--no-browser", "--pictures", str(tmp_path)]) == 0
+    assert found == [None, run / "00-book", tmp_path]
+    assert main(["label", str(run), "--no-browser", "--pictures", str(tmp_path / "none")]) == 2
+    assert "There is no folder" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from preceptor.losses.likelihood import (
     selected_cross_entropy_sum,
     selected_log_probs,
     token_log_probs,
+    z_loss_sum,
 )
 
 
@@ -186,3 +187,12 @@ def test_entropy_of_forbidden_tokens():
     assert value.item() == pytest.approx(math.log(2), abs=1e-12)
     value.backward()
     torch.testing.assert_close(logits.grad, torch.zeros(3, dtype=torch.float64))
+
+
+def test_z_loss_is_the_square_of_the_log_normaliser():
+    logits = random(3, 5).requires_grad_()
+    expected = sum(math.log(sum(math.exp(x) for x in row)) ** 2 for row in logits.tolist())
+    assert z_loss_sum(logits).item() == pytest.approx(expected, abs=1e-12)
+    z_loss_sum(logits).backward()  # d log² Z / d logit = 2 log Z p
+    torch.testing.assert_close(logits.grad, 2 * logits.detach().logsumexp(1, True) * logits.detach().softmax(1))
+    assert z_loss_sum((logits - logits.logsumexp(1, keepdim=True)).detach()).item() == pytest.approx(0, abs=1e-12)

@@ -10,7 +10,7 @@ import torch
 
 from preceptor.data.records import Prompt, Response
 from preceptor.models.causal import load_causal, save_model
-from preceptor.models.reward_model import AnswerEncoder, RewardModel
+from preceptor.models.reward_model import AnswerEncoder, RewardModel, _alike
 from preceptor.models.scalar import scalar_from_causal, set_likelihood_weight
 from preceptor.run.errors import UserError
 from preceptor.tokenizer.chat import encode_prompt, encode_text
@@ -54,6 +54,11 @@ def test_scores_depend_on_neither_neighbours_nor_rows(folder: Path) -> None:
         assert RewardModel(folder, rows).score(prompts, responses) == pytest.approx(expected, abs=1e-5)
     assert RewardModel(folder).score(prompts[::-1], responses[::-1]) == pytest.approx(expected[::-1], abs=1e-5)
     assert len({round(score, 4) for score in expected}) > 20  # else nothing was tested
+
+
+def test_no_answer_is_padded_to_more_than_twice_its_length() -> None:
+    assert list(_alike([9, 4, 8, 200, 100, 30, 5], 32)) == [[1, 6, 2], [0], [5], [4, 3]]
+    assert list(_alike([7, 7, 7, 7, 7], 2)) == [[0, 1], [2, 3], [4]] and not list(_alike([], 2))
 
 
 def test_token_ids_are_read_only_when_the_vocabulary_is_the_same(folder: Path, tokenizer: Any) -> None:

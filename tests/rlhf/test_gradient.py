@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from preceptor.data.batches import IGNORE, Example, collate
+from preceptor.data.batches import IGNORE, Batch, Example, collate
+from preceptor.learn.gradients import Term, take_gradients
+from preceptor.learn.parallel import shares
+from preceptor.learn.precision import LossScale
 from preceptor.rlhf.algorithms import ppo
 from preceptor.rlhf.networks import Networks
 from preceptor.rlhf.options import A2cOptions, GrpoOptions, NlpoOptions, OnlineOptions, PpoOptions, RlooOptions
@@ -45,6 +49,28 @@ def gradient_of(options: OnlineOptions, order: list[int], pad: int = 1, micro_ba
     assert sum(count for _, count, _ in parts) == batch.count
     learning = torch.nn.ModuleList([networks.policy, *([networks.value] if networks.value else [])])
     return gradient(learning, sum(loss for loss, _, _ in parts))
+
+
+def test_a_large_batch_is_learned_from_in_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As few as keep each below `PASS` positions, and the gradient is that of the whole."""
+    options = ALL["grpo"]
+    networks = tiny_networks(options)
+    experience = tiny_experience(tiny_episodes(ANSWERS), options)
+    whole = experience.minibatch(range(len(ANSWERS)), options)
+    monkeypatch.setattr("preceptor.rlhf.experience.PASS", whole["tokens"].numel() // 2)
+    halved = experience.minibatch(range(len(ANSWERS)), options)
+    assert whole.passes == 1 and halved.passes == halved.to("cpu").passes == 2
+    found = []
+    for batch in (whole, halved):
+        class Once:
+            def __next__(self, batch: Batch = batch) -> Batch:
+                return batch
+
+        take_gradients(networks, [Term("", Once(), partial(algorithm_of(options).loss, options=options), 1.0)], options,
+                       LossScale())
+        found.append(torch.cat([one.grad.flatten() for one in networks.policy.parameters()]))
+    assert len(list(shares(whole, 1))) == 1 and len(list(shares(halved, 1))) == 2
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -153,6 +153,16 @@ def test_compare_and_route_on_the_command_line(classified: Path, tmp_path: Path,
     assert main(["compare", models[0], records, "--records", records, "--out", str(tmp_path / "no")]) == 2
 
 
+def test_no_epochs_leave_the_encoder_as_it_was(classified: Path, tmp_path: Path) -> None:
+    from preceptor.models.encoder import start_encoder
+    from tests.vision.conftest import run_stage
+    base, data = folder_of(classified, "encoder_base"), folder_of(classified, "data")
+    folder = run_stage("understand", tmp_path / "none", {"model": base, "records": data}, epochs=0)
+    fresh = start_encoder(base / "model", read_task(data).classes, 0, problem="single_label_classification")
+    found = load_answerer(folder, read_task(data), 8, 24).model.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in fresh.state_dict().items())
+
+
 def test_an_encoder_of_another_task_is_refused(classified: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not those"):
         load_answerer(folder_of(classified, "encoder"), Task("tag", ("yes", "no")), 8, 24)

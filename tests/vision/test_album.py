@@ -131,7 +131,7 @@ def test_known_answers_are_right_word_by_word(tmp_path: Path) -> None:
         run_stage("known_answers", tmp_path / "twice", {"demonstrations": tmp_path})
 
 
-def test_comparisons_a_reward_model_and_ppo_take_prompts_with_pictures(album: Path, tmp_path: Path) -> None:
+def test_the_stages_of_text_take_prompts_with_pictures(album: Path, tmp_path: Path) -> None:
     known = run_stage("known_answers", tmp_path / "known", {"demonstrations": album})
     compared = run_stage(
         "comparisons", tmp_path / "compared", {"model": album, "prompts": album / "prompts.train.jsonl",
@@ -145,10 +145,12 @@ def test_comparisons_a_reward_model_and_ppo_take_prompts_with_pictures(album: Pa
         write_jsonl(tmp_path / "ranked" / f"comparisons.{split}.jsonl", better)
     reward = run_stage("reward", tmp_path / "reward", {"model": album, "comparisons": tmp_path / "ranked"}, rows=4)
     small: dict[str, Any] = {"iterations": 2, "episodes": 4, "minibatches": 2, "max_tokens": 3}
-    needs = {"policy": album, "reward": reward, "prompts": album / "prompts.train.jsonl"}
+    shown = {"demonstrations": album / "demonstrations.train.jsonl", "validation": album / "demonstrations.valid.jsonl"}
+    fine_tuned = run_stage("sft", tmp_path / "sft", {"model": album, **shown}, epochs=1)
+    needs = {"policy": fine_tuned, "reward": reward, "prompts": album / "prompts.train.jsonl"}
     for name, options in (("ppo", {}), ("grpo", {"answers_per_prompt": 2})):
         learned = run_stage("rlhf", tmp_path / name, needs, algorithm=name, **small | options)
-        before, after = load_causal(album / "model"), load_causal(learned / "model")
+        before, after = load_causal(fine_tuned / "model"), load_causal(learned / "model")
         assert torch.equal(album_vectors(before), album_vectors(after))
         assert any(not torch.equal(one, after.state_dict()[key]) for key, one in before.state_dict().items())
         assert len(by_decoder(learned, read_jsonl(album / "prompts.valid.jsonl", Prompt))) > 0

@@ -1,5 +1,7 @@
 """The application over a small store, people who are signed in, and a server of models on this machine."""
 
+import base64
+import io
 import os
 import shutil
 import socket
@@ -14,9 +16,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the pages need the extra 'web'")
 
+import numpy as np
 import torch
 import uvicorn
 from fastapi.testclient import TestClient
+from PIL import Image
 from torch import nn
 
 from preceptor.data.records import Prompt, Response
@@ -98,6 +102,14 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
+@pytest.fixture(scope="package")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server of small models with the chat page."""
+    from tests.web.talking import chat_server
+    with chat_server(tmp_path_factory.mktemp("talking")) as running:
+        yield running
+
+
 @dataclass
 class Served:
     """A server that runs, and what it serves."""
@@ -122,10 +134,10 @@ class Served:
         return LocalDecoder(self.model, self.tokenizer).answers([request])[0].response
 
 
-def start(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
+def start(app: Any, **config: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=10))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=10, **config))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:
@@ -136,7 +148,8 @@ def start(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
 
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders with models: `tiny` and `other` write, `judge` scores, `bert` embeds."""
+    """Folders with models: `tiny` and `other` write, `judge` scores, `bert` embeds, `seer`, `captioner` and
+    `towers` see."""
     from transformers import BertConfig, BertModel
     folder = tmp_path_factory.mktemp("models")
     tokenizer = train_bpe(["ado emi iru ona bado kemi"] * 20, 300, 10_000)
@@ -149,13 +162,57 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
                         intermediate_size=48, max_position_embeddings=40, pad_token_id=tokenizer.pad_token_id)
     save_model(BertModel(config), tokenizer, folder / "bert")
+    save_seers(folder)
     return folder
+
+
+def save_seers(folder: Path) -> None:
+    """Systems that see, whose words depend on what: Frozen over `tiny`, and CoCa; and SigLIP."""
+    from preceptor.data.records import IMAGE
+    from preceptor.tokenizer.chat import load_tokenizer
+    from preceptor.vision.fusion_options import CocaOptions
+    from preceptor.vision.keep import save_system
+    from preceptor.vision.options import SiglipOptions
+    from preceptor.vision.splice_options import FrozenOptions
+    from preceptor.vision.systems.coca import Coca
+    from preceptor.vision.systems.frozen import Frozen
+    from preceptor.vision.systems.siglip import Siglip
+    shape = {"width": 16, "layers": 1, "heads": 2, "patch": 8, "text_length": 24}
+    tokenizer = load_tokenizer(folder / "tiny")
+    tokenizer.add_tokens([IMAGE], special_tokens=True)
+    torch.manual_seed(3)
+    seer = Frozen(FrozenOptions(system="frozen", vectors=3, **shape), tokenizer, 16,
+                  {"language_model": folder / "tiny"})
+    captioner = Coca(CocaOptions(system="coca", queries=4, **shape), tokenizer, 16, {})
+    with torch.no_grad():  # fresh weights are near zero, where all pictures look alike
+        for system in (seer, captioner):
+            for name, weight in system.named_parameters():
+                if not name.startswith("language_model"):
+                    weight.add_(0.3 * torch.randn_like(weight))
+        captioner.text.words.weight[tokenizer.eos_token_id] += 0.3
+    save_system(seer, folder / "seer")
+    save_system(captioner, folder / "captioner")
+    save_system(Siglip(SiglipOptions(system="siglip", **shape), tokenizer, 16, {}), folder / "towers")
+
+
+def picture(seed: int, kind: str = "png", size: tuple[int, int] = (20, 16)) -> str:
+    """A picture of noise as a data: URL."""
+    image, file = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)), io.BytesIO()
+    image.save(file, kind, **({"lossless": True} if kind == "webp" else {}))
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def with_picture(text: str, *urls: str) -> list[dict[str, Any]]:
+    """A user's message that shows pictures and says something of them."""
+    return [{"role": "user", "content": [*({"type": "image_url", "image_url": {"url": url}} for url in urls),
+                                         {"type": "text", "text": text}]}]
 
 
 @pytest.fixture(scope="package")
 def served(folder: Path) -> Iterator[Served]:
     options = ServeOptions(keys=("one", "two"), rows=6, waiting=40, max_tokens=20, requests_per_minute=10_000)
-    models = {name: load(name, folder / name, options) for name in ("tiny", "judge", "bert")}
+    names = ("tiny", "judge", "bert", "seer", "captioner", "towers")
+    models = {name: load(name, folder / name, options) for name in names}
     store = open_store(folder / "log.sqlite")
     app = create_api(models, options, store)
     server, thread, url = start(app)

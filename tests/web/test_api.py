@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ pytest.importorskip("openai", reason="the server is tested with OpenAI's own cli
 
 import openai
 
-from preceptor.cli.serve import folders_of, keys_of
+from preceptor.cli.serve import folders_of, hosts_of, keys_of
 from preceptor.data.records import Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.engine import Engine
@@ -149,9 +150,10 @@ def test_other_refusals(served: Served) -> None:
         served.client().post("/score", cast_to=object, body={
             "model": "judge", "messages": [{"role": "user", "content": "ado"}], "responses": ["a"] * 3000})
     with pytest.raises(openai.APIStatusError) as caught:
-        served.client().post("/chat/completions", cast_to=object, content=b" " * (1 << 21))
+        served.client().post("/completions", cast_to=object, content=b" " * (1 << 21))
     assert caught.value.status_code == 413
-    assert [model.id for model in served.client().models.list()] == ["tiny", "judge", "bert"]
+    assert [model.id for model in served.client().models.list()] == [
+        "tiny", "judge", "bert", "seer", "captioner", "towers"]
 
 
 def test_a_mistake_of_ours_is_told_and_counted(served: Served, monkeypatch: Any) -> None:
@@ -263,6 +265,7 @@ def test_models_have_names_and_keys_are_never_none_by_mistake(tmp_path: Path) ->
     with pytest.raises(UserError, match=f"newest policy, '{run}/01-ppo'"):
         folders_of([str(run)])
     assert folders_of([str(run / "00-sft")]) == {"sft": run / "00-sft"}
+    assert hosts_of("box.example", ["other"]) == ("box.example", "other") and hosts_of("::", []) == (gethostname(),)
     (tmp_path / "keys").write_text("one\n\n two \n")
     assert keys_of(tmp_path / "keys") == ("one", "two")
     (tmp_path / "keys").write_text("\n")

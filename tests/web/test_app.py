@@ -3,14 +3,18 @@
 import re
 from collections.abc import Callable
 from html import unescape
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
 from fastapi.testclient import TestClient
+from PIL import Image
 
+from preceptor.data.records import Prompt, Response
 from preceptor.feedback.accounts import accept, invite, knows_token, open_session, session_of
+from preceptor.feedback.judgements import Judgement, submit
 from preceptor.feedback.labelers import all_labelers, exclude
-from preceptor.feedback.records import comparisons
+from preceptor.feedback.records import add_items, comparisons
 from preceptor.feedback.store import Store, open_store
 from preceptor.feedback.writings import all_writings, demonstrations, prompts
 from preceptor.web.app import create_app
@@ -192,7 +196,7 @@ def test_the_browser_is_told_what_it_must_not_do(sign_in: SignIn) -> None:
         assert headers["x-content-type-options"] == "nosniff"
     assert ann.client.get("/label").headers["cache-control"] == "no-store"
     cookie = ann.client.post("/enter/x", headers={"Host": "evil.example"})
-    assert cookie.status_code == 400  # another name for this machine: DNS rebinding
+    assert cookie.status_code == 403  # another name for this machine: DNS rebinding
     for back, ends in (("/me", "/me"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil", "/")):
         moved = ann.client.get("/look", params={"theme": "dark", "back": back}, follow_redirects=False)
         assert moved.headers["location"] == ends
@@ -228,3 +232,35 @@ def test_a_ranking_and_the_page_behind_it_take_few_statements(sign_in: SignIn, s
     sql.event.listen(store.engine, "before_cursor_execute", lambda *given: said.append(given[2]))
     assert ann.send(f"/api/items/{item}/ranking", {"ranking": [[0, 1, 2, 3]]}).status_code == 200
     assert len(said) <= 20, said
+
+
+def test_pictures_that_prompts_name_come_from_their_folder_and_from_nowhere_else(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    (folder / "a b").mkdir(parents=True)
+    for path in (folder / "a b" / "c#1.png", tmp_path / "outside.png"):
+        Image.new("RGB", (3, 2)).save(path)
+    (folder / "notes.txt").write_text("not for labelers")
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    (folder / "folder.png").mkdir()
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in ("a b/c#1.png", "https://evil.example/x.png")]
+    prompt = Prompt("seen", [{"role": "user", "content": [*parts, {"type": "text", "text": "What is it?"}]}])
+    store = open_store(tmp_path / "feedback.sqlite")
+    [item] = add_items(store, [(prompt, [Response("a hat"), Response("a cat")])], overlap=1)
+    client = TestClient(create_app(store, WebOptions(hosts=("testserver",)), pictures=folder))
+    assert client.get("/pictures/a%20b/c%231.png").status_code == 401, "whoever is not signed in sees nothing"
+    client.post(f"/enter/{invite(store, 'ann', 'labeler', 'test')}")
+    found = client.get("/pictures/a%20b/c%231.png")
+    assert found.status_code == 200 and found.headers["content-type"] == "image/png"
+    assert found.content == (folder / "a b" / "c#1.png").read_bytes() and found.headers["X-Content-Type-Options"]
+    for name in ("../outside.png", "%2e%2e/outside.png", "%2e%2e%2foutside.png", f"/{tmp_path}/outside.png", "link.png",
+                 f"{tmp_path}/outside.png", "notes.txt", "folder.png", "none.png", "a%00.png", "x" * 3000 + ".png", ""):
+        assert client.get(f"/pictures/{name}").status_code == 404, name
+    shown = client.get("/label").text
+    assert '<img src="/pictures/a%20b/c%231.png" alt="Image of the prompt" loading="lazy"' in shown
+    assert "evil.example/x.png</span>" in shown and shown.count("<img") == 1
+    submit(store, "ann", item, Judgement([[0], [1]]))
+    assert [one.prompt for one in comparisons(store)] == [prompt], "what leaves the store still names the file"
+    without = TestClient(create_app(store, WebOptions(hosts=("testserver",))))
+    without.post(f"/enter/{invite(store, 'bob', 'labeler', 'test')}")
+    assert without.get("/pictures/a%20b/c%231.png").status_code == 404
+    store.close()

@@ -13,9 +13,10 @@ import pytest
 pytest.importorskip("playwright", reason="the browser tests need playwright")
 
 import uvicorn
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from preceptor.data.records import Comparison, Prompt
+from preceptor.data.records import Comparison, Prompt, Response
 from preceptor.feedback.accounts import invite
 from preceptor.feedback.judgements import FLAGS
 from preceptor.feedback.labelers import add_labeler
@@ -26,7 +27,7 @@ from preceptor.feedback.trials import add_trials, assess_self, trials_of, write_
 from preceptor.web.app import create_app
 from preceptor.web.labelling import FLAG_KEYS
 from preceptor.web.options import WebOptions
-from tests.web.conftest import some_items
+from tests.web.conftest import picture, some_items
 
 PAGES = ("label", "test", "write", "me", "quality", "screening", "scores", "rounds", "people", "log")
 
@@ -34,12 +35,13 @@ PAGES = ("label", "test", "write", "me", "quality", "screening", "scores", "roun
 class Server:
     """The application on a port of its own, over a store that the test sees too."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, pictures: Path | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.store, self.url = store, f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(create_app(store, WebOptions(axes=True)), host="127.0.0.1", port=self.port,
+        app = create_app(store, WebOptions(axes=True), pictures=pictures)
+        config = uvicorn.Config(app, host="127.0.0.1", port=self.port,
                                 log_level="warning")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
@@ -278,3 +280,30 @@ def test_the_page_asks_nobody_else_for_anything(browser: Browser, server: Server
     page.wait_for_load_state("networkidle")
     assert asked and all(url.startswith((server.url, "data:")) for url in asked)
     assert sum(sizes) < 150_000
+
+
+@pytest.mark.parametrize("width", [1000, 360])
+def test_pictures_of_a_prompt_are_seen_whatever_the_width(browser: Browser, tmp_path: Path, width: int) -> None:
+    Image.new("RGB", (2400, 900), (60, 90, 160)).save(tmp_path / "wide.png")
+    Image.new("RGB", (24, 24), (200, 60, 50)).save(tmp_path / "small.png")
+    asked = {"role": "user", "content": [
+        *({"type": "image_url", "image_url": {"url": url}} for url in ("wide.png", picture(1), "small.png")),
+        {"type": "text", "text": "Which is red?"}]}
+    said = {"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "small.png"}}]}
+    store = open_store(tmp_path / "feedback.sqlite")
+    add_items(store, [(Prompt("p", [asked, said, asked]), [Response("a"), Response("b")])], overlap=1)
+    server = Server(store, tmp_path)
+    page = _enter(browser, server, "ann", viewport={"width": width, "height": 700})
+    images = page.locator(".prompt img")
+    for number in range(images.count()):  # they are loaded when they come near
+        images.nth(number).scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('.prompt img')].every(one => one.naturalWidth)")
+    sizes = page.evaluate("[...document.querySelectorAll('.prompt img')].map(one => [one.naturalWidth, one.width])")
+    assert [natural for natural, _ in sizes] == [2400, 16, 24, 24, 2400, 16, 24]
+    assert all(0 < shown <= width for _, shown in sizes)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert images.evaluate_all("all => all.every(one => one.alt && one.loading === 'lazy')")
+    _keys(page, "5 3 1 2 Enter")
+    page.locator(".finished").wait_for()
+    server.stop()
+    store.close()

@@ -1,12 +1,8 @@
 """The chat page in a real browser: asking, stopping, choosing, keeping, and what hostile texts cannot do."""
 
 import json
-import struct
 import threading
 import time
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,96 +12,18 @@ pytest.importorskip("playwright", reason="the browser tests need playwright")
 pytest.importorskip("openai", reason="the server is tested with OpenAI's own client")
 
 import torch
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page
 
-from preceptor.data.records import Conversation, Prompt
+from preceptor.data.records import Conversation
 from preceptor.feedback.preferences import all_thumbs, prefer
 from preceptor.feedback.records import comparisons
-from preceptor.feedback.store import Store, open_store
 from preceptor.generate import cuts
-from preceptor.generate.decoder import Request, Sampling
-from preceptor.generate.engine import Engine
-from preceptor.generate.local import LocalDecoder
-from preceptor.web.api import create_api
-from preceptor.web.chatting import beside, create_chat
-from preceptor.web.opinions import Opinions
+from preceptor.generate.decoder import Sampling
 from preceptor.web.options import ServeOptions
-from tests.generate.conftest import build, train_bpe
-from tests.web.conftest import EVIL, start
+from tests.web.conftest import EVIL
+from tests.web.talking import Talking, ask, kept, keys, png, settled
 
 PIXELS = {"light": "rgb(253, 252, 250)", "dark": "rgb(22, 24, 27)"}
-
-
-@dataclass
-class Talking:
-    """A server of two small models with the chat page, and the store that it keeps opinions in."""
-
-    url: str
-    engines: dict[str, Engine]
-    store: Store
-    chat: Any
-    settings: dict[str, Any] = field(default_factory=lambda: {
-        "strategy": "balanced", "options": {"temperature": 0.7, "top_p": 0.95}, "seed": 7, "max_tokens": 16})
-
-    def open(self, browser: Browser, *, width: int = 1100, height: int = 800, **settings: Any) -> Page:
-        """The page in a fresh browser, written in a fixed way."""
-        context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce",
-                                      permissions=["clipboard-read", "clipboard-write"])
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        kept = json.dumps({**self.settings, "models": ["ann"], **settings})
-        page.add_init_script(f"localStorage['preceptor/chat-settings'] ??= {json.dumps(kept)}")
-        page.goto(self.url)
-        page.wait_for_selector("#who .chip")
-        return page
-
-    def alone(self, name: str, text: str, seed: int, **sampling: Any) -> str:
-        decoder = self.engines[name].decoder
-        request = Request(Prompt("p", [{"role": "user", "content": text}]), Sampling(**sampling), seed)
-        return LocalDecoder(decoder.model, decoder.tokenizer).answers([request])[0].response.text
-
-
-@pytest.fixture(scope="module")
-def talking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talking]:
-    torch.manual_seed(0)
-    place = tmp_path_factory.mktemp("labels") / "feedback.sqlite"
-    tokenizer = train_bpe(["ado emi iru ona bado kemi"] * 20, 300, 10_000)
-    engines = {name: Engine(LocalDecoder(build(family, tokenizer), tokenizer, rows=8, name=name))
-               for name, family in (("ann", "llama"), ("bob", "gpt2"))}
-    api = create_api(engines, ServeOptions(max_tokens=24, requests_per_minute=100_000))
-    chat = create_chat(api.state.service, Opinions(str(place), alone=True))
-    server, thread, url = start(beside(api, chat))
-    store = open_store(place)
-    yield Talking(url, engines, store, chat)
-    store.close()
-    server.should_exit = True
-    thread.join(20)
-
-
-def ask(page: Page, text: str) -> None:
-    """A question, and its answers to the end."""
-    before = page.locator(".turn").count()
-    page.fill("#question", text)
-    page.press("#question", "Enter")
-    page.wait_for_function("n => document.querySelectorAll('.turn').length > n", arg=before)
-    settled(page)
-
-
-def settled(page: Page) -> None:
-    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .plain, .tail') "
-                           "&& document.getElementById('send').innerText.includes('Ask')")
-
-
-def keys(page: Page, pressed: str) -> None:
-    page.evaluate("document.activeElement.blur()")
-    for key in pressed.split():
-        page.keyboard.press(key)
-
-
-def kept(page: Page) -> dict[str, Any]:
-    """The one conversation that the browser holds."""
-    [found] = page.evaluate("Object.entries(localStorage).filter(([key]) => key.startsWith('preceptor/chat/'))")
-    return json.loads(found[1])
 
 
 def test_an_answer_is_the_decoder_s_is_kept_and_leaves_in_three_forms(browser: Browser, talking: Talking) -> None:
@@ -317,49 +235,6 @@ def test_hostile_texts_are_shown_and_nobody_else_is_asked_for_anything(browser: 
     assert "no room" in page.inner_text("#toast") and page.locator(".turn").count() == 4
 
 
-def png() -> bytes:
-    """A red picture of 900 by 600 pixels."""
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    rows = b"".join(b"\0" + b"\xc0\x20\x20" * 900 for _ in range(600))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 900, 600, 8, 2, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-
-
-def test_images_go_to_models_that_see_and_to_no_others(browser: Browser, talking: Talking,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    page = talking.open(browser)
-    assert page.locator("#attach").is_hidden()
-    monkeypatch.setattr(talking.engines["ann"].decoder.model.config, "vision_config", {"hidden_size": 8}, raising=False)
-    sent: list[dict[str, Any]] = []
-
-    def answer(route: Route) -> None:
-        sent.append(route.request.post_data_json)
-        route.fulfill(body=stream_of(f"answer {len(sent)}"))
-    page.route("**/v1/chat/completions", answer)
-    page.reload()
-    page.locator("#attach").wait_for()
-    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": png()})
-    page.locator("#pictures img").wait_for()
-    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"no image"})
-    page.locator("#toast", has_text="cannot be read").wait_for()
-    keys(page, "2")
-    page.fill("#question", "What is it?")
-    page.press("#question", "Enter")
-    page.locator("#toast", has_text="bob cannot see").wait_for()
-    assert not sent and page.input_value("#question") == "What is it?"
-    keys(page, "2 p /")
-    page.keyboard.press("Enter")
-    page.locator(".verdict").wait_for()
-    [image, text] = sent[0]["messages"][0]["content"]
-    assert text == {"type": "text", "text": "What is it?"} and image["image_url"]["url"].startswith("data:image/jpeg;")
-    assert page.evaluate("[...document.querySelectorAll('.question img')].map(one => one.naturalWidth)") == [768]
-    keys(page, "=")
-    page.locator(".verdict", has_text="A = B").wait_for()
-    label = list(comparisons(talking.store))[-1]
-    assert label.prompt.messages[0]["content"] == [image, text] and label.ranking == [[0, 1]]
-
-
 def test_a_key_is_asked_for_until_it_is_right(browser: Browser, talking: Talking,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(talking.chat.state.service, "options", ServeOptions(keys=("right",), max_tokens=8))
@@ -457,4 +332,17 @@ def test_every_state_is_accessible_in_both_languages_themes_and_on_a_phone(
             look(dialog)
         page.keyboard.press("Escape")
         page.locator(f"#{dialog}[open]").wait_for(state="detached")
+    page.set_input_files("#file", [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(300 + 200 * n, 300)}
+                                   for n in range(4)])
+    page.locator("#pictures img").nth(3).wait_for()
+    keys(page, "3 1 2")
+    page.press("#question", "Enter")
+    page.locator(".shown.several img").nth(3).wait_for()
+    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": png()})
+    page.locator("#pictures img").wait_for()
+    for across, down, wide, high in page.evaluate(
+            "[...document.querySelectorAll('.shown img')].map(one => [one.width, one.height, one.naturalWidth, "
+            "one.naturalHeight])"):
+        assert abs(across / down - wide / high) < 0.05 * wide / high, "nothing is stretched"
+    look("images")
     assert not any(found.values()), found

@@ -15,7 +15,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from preceptor.web.specification import specification
 from tests.web.conftest import Served
 
-SCHEMA = schemathesis.openapi.from_dict(specification(["tiny"], ["judge"], ["bert"], keys=True))
+SCHEMA = schemathesis.openapi.from_dict(specification(
+    ["tiny", "seer", "captioner"], ["judge"], ["bert", "towers"], keys=True, sees=True))
 # Options that are each in their range may contradict each other, which no schema can say: they get 400.
 UNSAID = [positive_data_acceptance]
 ONCE = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

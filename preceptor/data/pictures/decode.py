@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,11 @@ def need_pillow() -> None:
 
 
 def decode(raw: bytes | Path, size: int, fit: str = "crop", most_pixels: int = 50_000_000,
-           noted: Counter[str] | None = None) -> numpy.ndarray:
+           noted: Counter[str] | None = None, formats: Sequence[str] | None = None) -> numpy.ndarray:
     """A picture as uint8 (size, size, 3) in RGB; of a film the first frame, turned as its camera says.
 
-    What is transparent lies on white. `noted` counts modes that were turned into RGB, and films.
+    What is transparent lies on white. `noted` counts modes that were turned into RGB, and films; `formats` are those
+    of Pillow's that are read, else all: a stranger's picture must not choose a reader that starts other programs.
 
     Raises:
         BadPicture: there is no file, it is no picture or is cut off, or it is larger than `most_pixels`.
@@ -40,7 +42,7 @@ def decode(raw: bytes | Path, size: int, fit: str = "crop", most_pixels: int = 5
     from PIL import Image, ImageOps, UnidentifiedImageError
     noted = Counter() if noted is None else noted
     try:
-        with Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw)) as picture:
+        with Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw), formats=formats) as picture:
             if picture.width * picture.height > most_pixels:
                 raise BadPicture("too many pixels")
             if getattr(picture, "n_frames", 1) > 1:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from preceptor.models.vision.splice import read_vectors
+from preceptor.models.vision.splice import hook_words
 from preceptor.tokenizer.album import FILE, Album
 
 VECTORS = "album.safetensors"
@@ -27,11 +27,12 @@ def attach_album(model: nn.Module, source: Path | str) -> None:
 
 
 def give_album(model: nn.Module, vectors_KD: Tensor) -> None:
-    """From now on, entry V + k of the model's vocabulary is vector k. They are no weights: nothing learns or saves them
-    but `save_album`."""
+    """From now on, entry V + k of the model's vocabulary is vector k, on the device where the model now is. They are no
+    weights: nothing learns them, and nothing but `save_album` saves them."""
     table = model.get_input_embeddings()
-    table.register_buffer(NAME, vectors_KD.to(table.weight), persistent=False)
-    read_vectors(table, lambda: getattr(table, NAME))
+    vectors_KD = vectors_KD.to(table.weight)
+    table.register_buffer(NAME, vectors_KD, persistent=False)
+    hook_words(model, vectors_KD)
 
 
 def album_vectors(model: nn.Module) -> Tensor | None:

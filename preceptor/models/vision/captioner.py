@@ -82,12 +82,13 @@ class TextDecoder(nn.Module):
 
 class Captioner(nn.Module):
     """A text decoder and some pictures as the encoder-decoder that the decoding engine knows: a prompt is one number,
-    which says the picture."""
+    which says the picture. They are a tensor, or a `Shelf` on which pictures come and go."""
 
-    def __init__(self, decoder: TextDecoder, pictures_IQD: Tensor, start: int) -> None:
+    def __init__(self, decoder: TextDecoder, pictures_IQD: Any, start: int) -> None:
         super().__init__()
         self.decoder, self.pictures, self.device = decoder, pictures_IQD, pictures_IQD.device
-        self.config = SimpleNamespace(is_encoder_decoder=True, decoder_start_token_id=start)
+        self.config = SimpleNamespace(is_encoder_decoder=True, decoder_start_token_id=start, model_type="captioner",
+                                      max_position_embeddings=len(decoder.positions.weight))
 
     def get_encoder(self) -> Any:
         """The pictures whose numbers are read."""

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from preceptor.data.batches import Batch
-from preceptor.data.records import Prompt
-from preceptor.generate.decoder import Request, Sampling
-from preceptor.generate.local import LocalDecoder, evaluating
+from preceptor.generate.decoder import Sampling
 from preceptor.models.causal import build_llama
 from preceptor.models.vision.code_writer import behind, code_log_probs, only_codes
-from preceptor.vision.generative import some_without_text
+from preceptor.vision.generative import some_without_text, written_codes
 from preceptor.vision.generative_options import AutoregressiveOptions
 from preceptor.vision.system import ROWS, Sums
 from preceptor.vision.systems.vq_vae import VqVae
@@ -59,16 +57,9 @@ class Autoregressive(VqVae):
 
     def draw(self, texts: Sequence[str], seed: int = 0) -> Tensor:
         """A picture for each text, (texts, 3, H, W), written by the decoding engine."""
-        decoder = LocalDecoder(self.language_model, self.tokenizer)
+        prompts = [self.example("", text).tokens for text in texts]
         sampling = Sampling(max_tokens=self.places, top_k=self.options.top_k)
-        requests = [Request(Prompt(str(n), [{"role": "user", "content": text}]), sampling, seed + n)
-                    for n, text in enumerate(texts)]
-        call = decoder.call("sample", requests, [self.example("", text).tokens for text in texts])
-        written: dict[int, list[int]] = {}
-        with evaluating(self.language_model):
-            while call.advance():
-                written |= {place: answer.response.token_ids for place, answer in call.finished()}
-        codes = torch.tensor([written[n] for n in range(len(texts))], device=next(self.parameters()).device)
+        codes = written_codes(self.language_model, self.tokenizer, prompts, sampling, seed)
         return self.decode(codes - len(self.tokenizer)).clamp(-1, 1)
 
     def _log_probs(self, codes_BT: Tensor, texts: Batch) -> Tensor:

@@ -1,28 +1,22 @@
 """The diffusion generative classifier (Li et al. 2023, arXiv 2303.16203): minus the error in guessing the noise.
 
-A diffusion transformer learns to paint pictures of a text. The text that explains the noise in a picture best is the
-text of the picture, as the error bounds -log p(picture | text) up to a constant (equation 6).
+A diffusion transformer learns to paint pictures of a text (`vision/painting.py`).
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from preceptor.data.batches import Batch
-from preceptor.losses.diffusion import drawn_back, guided, noise_errors, noise_schedule, noised
 from preceptor.models.vision.diffusion import DiffusionTransformer
 from preceptor.models.vision.towers import clip_text_tower
-from preceptor.vision.generative import Chosen, Trial, eliminate, level_of, some_without_text
+from preceptor.vision.generative import some_without_text
 from preceptor.vision.generative_options import DiffusionOptions
-from preceptor.vision.system import ROWS, Sums, System
+from preceptor.vision.painting import Painting, Read
+from preceptor.vision.system import Sums
 
-Read = tuple[Tensor, Tensor, Tensor]    # of texts: states (T, L, D), whole texts (T, D), what is no padding (T, L)
 
-
-class Diffusion(System):
+class Diffusion(Painting):
     """CLIP's text tower (of a CLIP, with `start`) and a diffusion transformer over pixels."""
 
     options_class = DiffusionOptions
@@ -32,73 +26,19 @@ class Diffusion(System):
         self.text = clip_text_tower(options, tokenizer, options.width)
         self.painter = DiffusionTransformer(size, options.patch, options.width, options.layers, options.heads,
                                             options.width)
-        self.register_buffer("kept_S", noise_schedule(options.noise_steps, options.schedule), persistent=False)
+        self.take_levels()
 
     def losses(self, batch: Batch) -> Sums:
-        pixels = batch["pixels"]
-        at_B = torch.randint(len(self.kept_S), (batch.count,), device=pixels.device)
-        noise = torch.randn_like(pixels)
         texts = some_without_text(batch, self.options.unconditional, self.text_batch([""]))
-        predicted = self._noise(noised(pixels, noise, self.kept_S[at_B]), at_B, self.read(texts))
-        return {"noise": (noise_errors(predicted, noise).sum(), batch.count)}
+        return {"noise": (self.noise_sum(batch["pixels"], self.read(texts)), batch.count)}
 
     def read(self, texts: Batch) -> Read:
-        """What the painter sees of texts."""
+        """What the painter sees of texts, with gradients."""
         out = self.text(texts["tokens"])
         return out.last_hidden_state, out.text_embeds, texts["segments"] > 0
 
-    def score(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """How much less the error is with the text than without one, mean over `trials` noises: it stands for
-        log p(picture | text) - log p(picture), so that it may be compared within a column too."""
-        return self.errors(images, [""]) - self.errors(images, texts)
-
-    @torch.no_grad()
-    def errors(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """Mean error over the trials, (images, texts)."""
-        trial = self.trial(images, texts)
-        pairs_P2 = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(texts))).view(-1, 2)
-        sums = [sum(trial(part[:, 0], part[:, 1], number).cpu() for number in range(self.options.trials))
-                for part in pairs_P2.split(ROWS)]
-        return (torch.cat(sums) / self.options.trials).view(len(images), len(texts))
-
-    def classify(self, images: Tensor, texts: Sequence[str], stages: Sequence[tuple[int, int]]) -> Chosen:
-        """Which text is each picture's, by elimination in stages (trials so far, texts kept)."""
-        return eliminate(self.trial(images, texts), len(images), len(texts), stages, ROWS)
-
-    def trial(self, images: Tensor, texts: Sequence[str]) -> Trial:
-        """The errors of pairs of these in the trial of a number: same level and same noise for all of them."""
-        device = self.kept_S.device
-        with torch.no_grad():
-            states, whole, seen = self.read(self.text_batch(texts))
-
-        def errors(pictures_P: Tensor, texts_P: Tensor, trial: int) -> Tensor:
-            at_P = torch.full((len(pictures_P),), int(level_of(trial) * len(self.kept_S)), device=device)
-            noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(trial)).to(device)
-            noise = noise.expand(len(pictures_P), -1, -1, -1)
-            noisy = noised(images[pictures_P].to(device), noise, self.kept_S[at_P])
-            texts_P = texts_P.to(device)
-            return noise_errors(self._noise(noisy, at_P, (states[texts_P], whole[texts_P], seen[texts_P])), noise)
-
-        return errors
-
-    @torch.no_grad()
-    def draw(self, texts: Sequence[str], seed: int = 0) -> Tensor:
-        """A picture for each text, (texts, 3, H, W): noise, drawn back in even steps under guidance."""
-        device, count = self.kept_S.device, len(texts)
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randn((count, 3, self.size, self.size), generator=generator).to(device)
-        read, empty = self.read(self.text_batch(texts)), self.read(self.text_batch([""] * count))
-        levels = torch.linspace(len(self.kept_S) - 1, 0, self.options.draw_steps).long().tolist()
-        for at, after in zip(levels, [*levels[1:], None]):
-            at_B = torch.full((count,), at, device=device)
-            predicted = guided(self._noise(drawn, at_B, read), self._noise(drawn, at_B, empty), self.options.guidance)
-            left = torch.ones_like(self.kept_S[0]) if after is None else self.kept_S[after]
-            drawn = drawn_back(drawn, predicted, self.kept_S[at_B], left.expand(count))
-        return drawn
-
-    def _noise(self, noisy_BCHW: Tensor, at_B: Tensor, read: Read) -> Tensor:
-        states, whole, seen = read
-        return self.painter(noisy_BCHW, at_B / len(self.kept_S), states, whole, seen)
+    def conditions(self, texts: Sequence[str]) -> Read:
+        return self.read(self.text_batch(texts))
 
 
 SYSTEM = Diffusion

@@ -1,7 +1,7 @@
 // The chat page: what is clicked, pressed and written, and what it does.
 
 import {reopen, remove, save, showList} from "./chat_files.js";
-import {asPart} from "./chat_images.js";
+import {takeOut} from "./chat_images.js";
 import * as kept from "./chat_kept.js";
 import {prefer, takeBack, thumb} from "./chat_opinions.js";
 import {changed, draw, drawComposer, id, isLast, keep, open, page, redraw, say, t, toEnd, turnAt} from "./chat_page.js";
@@ -28,7 +28,7 @@ const deeds = {
   writing: () => matchMedia(WIDE).matches ? id("writing").show() : id("writing").showModal(),
   export: () => page.conversation.turns.length ? id("export").showModal() : say(t("nothing_to_export")),
   keys: () => id("keys").showModal(),
-  attach: () => id("file").click(),
+  attach: () => id("attach").hidden || id("file").click(),
   pair: () => { page.settings.pair = page.keeps && !page.settings.pair; changed(); document.querySelector(".pair")?.focus(); },
   up: (place, index) => thumb(place, index, true),
   down: (place, index) => thumb(place, index, false),
@@ -93,7 +93,7 @@ async function copyText(text) {
 
 async function submit() {
   const text = box.value;
-  if (!await ask(text.trim())) return;
+  if (!await ask(text.trim() || (page.images.length ? t("describe") : ""))) return;
   box.value = "";
   kept.keepDraft("");
 }
@@ -106,7 +106,7 @@ document.addEventListener("click", event => {
   const {do: deed, index, model, picture, open: which, delete: gone, export: form, way} = button.dataset;
   if (deed) deeds[deed](Number(button.closest(".turn")?.dataset.turn), Number(index), button.dataset, button);
   else if (model) choose(model);
-  else if (picture) { page.images.splice(Number(picture), 1); drawComposer(); }
+  else if (picture) takeOut(Number(picture));
   else if (which) reopen(which);
   else if (gone) remove(gone);
   else if (form) save(form);
@@ -115,7 +115,7 @@ document.addEventListener("click", event => {
 
 // ---- keys
 
-const OF_PAGE = {N: "new", L: "list", S: "writing", E: "export", P: "pair", X: "differences", "?": "keys"};
+const OF_PAGE = {N: "new", L: "list", S: "writing", E: "export", P: "pair", I: "attach", X: "differences", "?": "keys"};
 const OF_ANSWER = {A: "a", B: "b", "=": "same", U: "undo", R: "regenerate", "+": "up", "-": "down", C: "copy", G: "go_on"};
 
 // Turn and answer that keys are about: the answer in focus, else that with which the conversation goes on.
@@ -171,22 +171,11 @@ document.addEventListener("keydown", event => {
   if (deed) { event.preventDefault(); deed(); }
 });
 
-// ---- what is written, chosen and pasted
-
-async function attach(files) {
-  for (const file of files)
-    try { page.images.push(await asPart(file)); } catch { say(t("image_unreadable")); }
-  drawComposer();
-}
+// ---- what is written
 
 id("composer").addEventListener("submit", event => { event.preventDefault(); page.writing ? page.writing.abort() : submit(); });
 box.addEventListener("input", () => kept.keepDraft(box.value));
 id("system").addEventListener("input", event => { page.conversation.system = event.target.value; keep(); });
-id("file").addEventListener("change", event => { attach([...event.target.files]); event.target.value = ""; });
-box.addEventListener("paste", event => {
-  const found = [...event.clipboardData.files].filter(file => file.type.startsWith("image/"));
-  if (found.length && page.models.some(model => model.sees)) { event.preventDefault(); attach(found); }
-});
 addEventListener("pagehide", keep);
 
 function askForKey(wrong) {

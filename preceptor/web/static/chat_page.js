@@ -59,7 +59,7 @@ export function drawComposer() {
   send.querySelector("kbd").textContent = writing ? "Esc" : "Enter";
   id("pictures").hidden = !images.length;
   id("pictures").replaceChildren(...images.map((url, place) => make("button", {type: "button", "data-picture": place,
-    title: t("remove_image"), "aria-label": t("remove_image")}, make("img", {src: url, alt: ""}))));
+    title: t("remove_image"), "aria-label": t("remove_image_of", {n: place + 1, all: images.length})}, make("img", {src: url, alt: ""}))));
 }
 
 export function say(text, deed = null, label = "") {

@@ -45,6 +45,10 @@ export function messagesTo(conversation, place) {
   return [...system, ...said, {role: "user", content: content(conversation.turns[place])}];
 }
 
+// The same with pictures that show nothing: where only the tokens of a conversation are counted.
+export const withoutPictures = messages => messages.map(message => typeof message.content === "string" ? message
+  : {...message, content: message.content.map(part => part.type === "image_url" ? {...part, image_url: {url: "data:image/png;base64,"}} : part)});
+
 // ---- opinions
 
 // Which answers can be ranked: at least two that are whole and do not all say the same.

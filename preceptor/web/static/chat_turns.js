@@ -23,9 +23,10 @@ export function drawTurn(turn, page) {
 function question(turn, {t}) {
   const text = make("div", {class: "text"});
   showText(text, turn.question);
-  const images = turn.images.map(url => make("img", {src: url, alt: t("image")}));
+  const all = turn.images.length, images = turn.images.map((url, place) => make("img", {src: url, alt: t("image", {n: place + 1, all})}));
   return make("div", {class: "question"},
-    make("div", {class: "asked"}, make("span", {class: "unseen"}, `${t("you")}: `), ...images, text),
+    make("div", {class: "asked"}, make("span", {class: "unseen"}, `${t("you")}: `),
+      all > 0 && make("div", {class: all > 1 ? "shown several" : "shown"}, ...images), text),
     quiet("differently", 0, t("differently"), {class: "quiet small"}));
 }
 

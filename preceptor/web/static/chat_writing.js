@@ -3,7 +3,7 @@
 import * as kept from "./chat_kept.js";
 import {draw, drawComposer, following, grow, id, isLast, keep, page, redraw, say, t, toEnd, turnAt} from "./chat_page.js";
 import {Refused, post, stream} from "./chat_server.js";
-import {busy, messagesTo, newAnswer, newTurn, titleOf, unnamed, whole} from "./chat_state.js";
+import {busy, messagesTo, newAnswer, newTurn, titleOf, unnamed, whole, withoutPictures} from "./chat_state.js";
 import {STRATEGIES, given, isChanceless} from "./chat_strategies.js";
 
 const SEEDS = 2 ** 31;
@@ -60,7 +60,8 @@ async function writeOne(conversation, place, answer, signal) {
   const turn = conversation.turns[place], shown = () => page.conversation === conversation;
   try {
     const messages = messagesTo(conversation, place), head = messages[0].role === "system" ? 1 : 0;
-    const fit = await post("/api/chat/fitting", {model: answer.model, messages, max_tokens: page.settings.max_tokens});
+    const fit = await post("/api/chat/fitting",
+      {model: answer.model, messages: withoutPictures(messages), max_tokens: page.settings.max_tokens});
     [answer.leftOut, answer.context, answer.sampling.max_tokens] = [fit.left_out, fit.context, fit.max_tokens];
     if (!fit.whole) throw new Refused(t("too_long", fit));
     messages.splice(head, fit.left_out);
