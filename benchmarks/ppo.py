@@ -38,7 +38,7 @@ def main() -> None:
     size = "S" if options.quick else "M"
     updates = 1 if options.quick else 3
     fixed = {"episodes": 16 if options.quick else 64, "longest": ANSWER, "updates": updates, "precision": "fp32",
-             "frozen": 0}
+             "frozen": 0, "seed": 0}
     frozen = {"frozen": SIZES[size][2] * 2 // 3, "precision": "auto"}
     with tempfile.TemporaryDirectory() as name:
         folder, tail = Path(name) / "fixed", Path(name) / "tail"
@@ -94,7 +94,7 @@ def ours(folder: Path, case: dict[str, Any]) -> dict[str, Any]:
         stage.LocalDecoder = replayed(json.loads(Path(case["replay"]).read_text()))
     with tempfile.TemporaryDirectory() as out:
         step = Step("ppo", Path(out), {"policy": folder / "policy", "reward": folder / "reward",
-                                       "prompts": folder / "prompts.jsonl"}, options, 0,
+                                       "prompts": folder / "prompts.jsonl"}, options, case["seed"],
                     Log(Path(out) / "log.jsonl", "ppo", 1))
         ends, memory = {}, []
         log_write = Log.write
@@ -186,7 +186,7 @@ def trl(folder: Path, case: dict[str, Any]) -> dict[str, Any]:
             kl_coef=0.05, missing_eos_penalty=1.0, learning_rate=RATE, lr_scheduler_type="constant",
             stop_token="eos" if case["longest"] == LONGEST else None, num_sample_generations=0, report_to=[],
             save_strategy="no", logging_strategy="steps", logging_steps=1, bf16=False, gradient_checkpointing=False,
-            use_cpu=True, disable_tqdm=True)
+            use_cpu=True, disable_tqdm=True, seed=case["seed"])
         policy, reference = (AutoModelForCausalLM.from_pretrained(folder / "policy") for _ in range(2))
         reward, value = (AutoModelForSequenceClassification.from_pretrained(folder / "reward") for _ in range(2))
         PPOTrainer(args=arguments, processing_class=tokenizer, model=policy, ref_model=reference, reward_model=reward,

@@ -64,10 +64,14 @@ def run_side(script: str, side: str, folder: Path, case: dict[str, Any], threads
 
 def alternate(script: str, folder: Path, case: dict[str, Any], options: argparse.Namespace,
               figures: Sequence[str]) -> dict[str, float]:
-    """The median over pairs of ours over TRL's, for each figure, more being better."""
+    """The median over pairs of ours over TRL's, for each figure, more being better.
+
+    Each pair has a `seed` of its own in its case: what is sampled would else be the same answers every time.
+    """
     ratios: dict[str, list[float]] = {name: [] for name in figures}
-    for _ in range(1 if options.quick else options.pairs):
-        ours, theirs = (run_side(script, side, folder, case, options.threads) for side in ("ours", "trl"))
+    for seed in range(1 if options.quick else options.pairs):
+        ours, theirs = (run_side(script, side, folder, {**case, "seed": seed}, options.threads)
+                        for side in ("ours", "trl"))
         for name in figures:
             ratios[name].append(ours[name] / theirs[name])
             print(f"{case['name']}: {name} ours {ours[name]:.4g}, TRL {theirs[name]:.4g}, ratio {ratios[name][-1]:.2f}",
