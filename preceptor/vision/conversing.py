@@ -29,7 +29,7 @@ from preceptor.models.attention import block_mask, shared_prompt_mask, shares_pr
 from preceptor.models.causal import context_length, hidden_states
 from preceptor.models.reward_model import answer_likelihoods
 from preceptor.run.errors import UserError
-from preceptor.tokenizer.chat import encode_answer, encode_conversation, encode_prompt
+from preceptor.tokenizer.chat import encode_answer, encode_prompt
 from preceptor.vision.system import System
 
 PICTURES, TEXTS = 32, 16  # that meet in one pass when texts are scored

@@ -83,8 +83,9 @@ def test_answers_are_judged_by_another_model(capsys: pytest.CaptureFixture, mode
         [Request(prompt, Sampling(temperature=0, max_tokens=6), n) for n, prompt in enumerate(asked)])
     means = []
     for prompt, answer in zip(asked, answers):
-        tokens = encode_prompt(judge.tokenizer, prompt) + encode_answer(judge.tokenizer, prompt, answer.response.text)
-        start = len(encode_prompt(judge.tokenizer, prompt))
+        written = encode_answer(judge.tokenizer, prompt, answer.response.text)[:judge.context - 1]
+        before = encode_prompt(judge.tokenizer, prompt)[-(judge.context - len(written)):]
+        tokens, start = before + written, len(before)
         loss = judge.model(torch.tensor([tokens]), labels=torch.tensor([[-100] * start + tokens[start:]])).loss
         means.append(-float(loss.detach()))
     assert found["coherence"] == pytest.approx(sum(means) / len(means), abs=1e-4)
