@@ -25,6 +25,7 @@ from preceptor.data.ranked import RankedPrompt, collate_ranked
 from preceptor.data.records import Conversation, Prompt, Response
 from preceptor.generate.decoder import Request, Sampling
 from preceptor.generate.local import LocalDecoder, evaluating
+from preceptor.generate.request import READING
 from preceptor.models.attention import block_mask, shared_prompt_mask, shares_prefix
 from preceptor.models.causal import context_length, hidden_states
 from preceptor.models.reward_model import answer_likelihoods
@@ -33,7 +34,6 @@ from preceptor.tokenizer.chat import encode_answer, encode_prompt
 from preceptor.vision.system import System
 
 PICTURES, TEXTS = 32, 16  # that meet in one pass when texts are scored
-NOT_OF_PICTURES = ("repetition_penalty", "no_repeat_ngram_size", "dry_multiplier")
 
 
 class Conversing(System):
@@ -101,7 +101,7 @@ class Conversing(System):
             UserError: a prompt has not as many pictures, or leaves its answer no room; a processor reads the prompt.
         """
         sampling = sampling or Sampling(temperature=0, max_tokens=self.options.answer_tokens)
-        if refused := [name for name in sampling.processors if name in NOT_OF_PICTURES]:
+        if refused := [name for name in sampling.processors if name in READING]:
             raise UserError(f"{refused[0]} reads the words of a prompt, and pictures are none.",
                             f"Leave out {refused[0]}.")
         encoded = self.encoded(prompts, [len(some) for some in pictures])

@@ -16,7 +16,7 @@ REFUSAL = (b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\
            b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(REASON), REASON))
 
 
-class Counted(AutoHTTPProtocol):
+class Limited(AutoHTTPProtocol):
     """A connection of uvicorn's. One beyond the `most` that may be open gets 503 at once; 0 is no limit."""
 
     def __init__(self, most: int, **given: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 
 from preceptor.run.errors import UserError
-from preceptor.web.connections import Counted
+from preceptor.web.connections import Limited
 
 FINISHING = 30  # seconds that requests in the making get when the server is told to stop
 KEPT = 75  # seconds that a silent connection is kept: who ranks reads for longer than uvicorn's own 5
@@ -30,7 +30,7 @@ def run(app: Any, host: str, port: int, reload: Callable[[], None] | None = None
     sys.setswitchinterval(SWITCHING)
     server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False,
                                            timeout_keep_alive=KEPT, timeout_graceful_shutdown=FINISHING,
-                                           http=partial(Counted, connections)))
+                                           http=partial(Limited, connections)))
     if reload is not None and hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda number, frame: reload())
     try:

@@ -371,7 +371,7 @@ def test_connections_beyond_those_that_may_be_open_get_503_and_silent_ones_end(
     from preceptor.web import connections
     app = FastAPI()
     app.get("/")(lambda: {"ok": True})
-    server, thread, url = start(app, http=partial(connections.Counted, 3))
+    server, thread, url = start(app, http=partial(connections.Limited, 3))
     place = url.removeprefix("http://").split(":")
 
     def get(connection: HTTPConnection) -> int:
