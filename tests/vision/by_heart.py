@@ -36,8 +36,12 @@ def colours_of(system: System, copies: int = 1) -> Batch:
 def learn(system: System, steps: int, copies: int = 1, rate: float = 0.01, seed: int = 0) -> None:
     """Adam on the weighted loss of the colours."""
     torch.manual_seed(seed)
-    batch = colours_of(system.train(), copies)
-    optimiser = torch.optim.Adam(system.parameters(), lr=rate, fused=True)
+    descend(system, colours_of(system.train(), copies), steps, rate)
+
+
+def descend(system: System, batch: Batch, steps: int, rate: float = 0.01) -> None:
+    """Adam on the weighted loss of a batch, of the weights that learn."""
+    optimiser = torch.optim.Adam([one for one in system.parameters() if one.requires_grad], lr=rate, fused=True)
     for _ in range(steps):
         loss = sum(system.weights.get(name, 1.0) * total / count
                    for name, (total, count) in system.losses(batch).items())

@@ -22,7 +22,7 @@ from preceptor.vision.keep import load_system, save_system, system_class
 from preceptor.vision.system import System
 from preceptor.vision.systems.diffusion import Diffusion
 from preceptor.vision.systems.minigpt5 import MiniGpt5
-from tests.vision.by_heart import COLOURS, PLAIN
+from tests.vision.by_heart import COLOURS, PLAIN, descend
 from tests.vision.conftest import Book, run_stage
 from tests.vision.rows import TINY, check_row
 from tests.vision.test_splice import language_model
@@ -197,14 +197,7 @@ class KnownPainter(nn.Module):
 
 def learned(system: System, batch: Batch, steps: int) -> None:
     train_only(system.train(), "vokens, mapper")
-    optimiser = torch.optim.Adam([one for one in system.parameters() if one.requires_grad], lr=0.01, fused=True)
-    for _ in range(steps):
-        loss = sum(system.weights.get(name, 1.0) * total / count
-                   for name, (total, count) in system.losses(batch).items())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    system.eval()
+    descend(system, batch, steps)
 
 
 def test_vokens_tell_a_painter_what_to_paint_through_a_frozen_language_model(book: Book, language: Path) -> None:
