@@ -35,6 +35,13 @@ from preceptor.village.stage import load_oracle
 TEMPERATURE = 0.7
 
 
+def answered(folder: Path, prompts: Sequence[Prompt], samples: int, seed: int) -> list[Answer]:
+    """`samples` answers to each prompt, prompt by prompt, at the temperature of training."""
+    requests = [Request(prompt, Sampling(temperature=TEMPERATURE), seed * 1_000_003 + number)
+                for number, prompt in enumerate(prompt for prompt in prompts for _ in range(samples))]
+    return LocalDecoder(load_causal(folder), load_tokenizer(folder)).answers(requests)
+
+
 class Village:
     """What every policy of one world is asked, and who judges; `start` is the model that all begin from."""
 
@@ -49,9 +56,7 @@ class Village:
 
     def answers(self, folder: Path) -> list[Answer]:
         """One answer to each prompt, at the temperature of training."""
-        requests = [Request(prompt, Sampling(temperature=TEMPERATURE), self.seed * 1_000_003 + number)
-                    for number, prompt in enumerate(self.prompts)]
-        return LocalDecoder(load_causal(folder), load_tokenizer(folder)).answers(requests)
+        return answered(folder, self.prompts, 1, self.seed)
 
     def _perplexity(self, folder: Path) -> float:
         return text_likelihood(load_causal(folder), load_tokenizer(folder), self.documents)["perplexity"]

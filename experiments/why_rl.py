@@ -25,23 +25,20 @@ from typing import Any
 
 import yaml
 from foundation import asked, folder_of, foundation, html_page, legend, over_seeds, run_script, told
+from standing import TEMPERATURE
+from standing import answered as answers_of
 
 from preceptor.data.jsonl import read_jsonl, write_jsonl
 from preceptor.data.records import Comparison, Conversation, Prompt, Response
-from preceptor.generate.decoder import Request, Sampling
-from preceptor.generate.local import LocalDecoder
 from preceptor.metrics.intervals import win_rate
-from preceptor.models.causal import load_causal
 from preceptor.models.rewards import Program, find_function
 from preceptor.recipe.load import load_recipe
 from preceptor.recipe.runner import run_recipe
 from preceptor.report.figures import Line, line_chart
 from preceptor.run.files import write_json, write_text
-from preceptor.tokenizer.chat import load_tokenizer
 from preceptor.village.oracle import Oracle
 from preceptor.village.stage import load_oracle
 
-TEMPERATURE = 0.7
 METHODS = ("best_ranked", "margin", "best_of_n", "ppo")
 CLASSES = ("known", "unsure", "unknown")
 FULL = {"prompts": 400, "iterations": 25, "episodes": 64, "n": 16, "samples": 8, "test": 400}
@@ -51,11 +48,7 @@ PPO_PASSES = 9
 
 def answered(folder: Path, prompts: Sequence[Prompt], samples: int, seed: int) -> list[Response]:
     """`samples` answers to each prompt, prompt by prompt."""
-    decoder = LocalDecoder(load_causal(folder), load_tokenizer(folder))
-    sampling = Sampling(temperature=TEMPERATURE)
-    requests = [Request(prompt, sampling, seed * 1_000_003 + number)
-                for number, prompt in enumerate(prompt for prompt in prompts for _ in range(samples))]
-    return [answer.response for answer in decoder.answers(requests)]
+    return [answer.response for answer in answers_of(folder, prompts, samples, seed)]
 
 
 def knowledge(oracle: Oracle, folder: Path, prompts: Sequence[Prompt], samples: int, seed: int) -> dict[str, str]:
